@@ -4,11 +4,20 @@
 //! documents are generated from, or checked against, one definition.
 
 pub mod codes;
+pub mod cursor;
+pub mod dialect;
 pub mod event;
+pub mod message;
 pub mod position;
+pub mod timestamp;
 pub mod topic;
 
 pub use codes::{AfterClose, CloseCode, ErrorCode};
+pub use dialect::{Dialect, Stamp};
 pub use event::{EventLimits, EventView, NewEvent, PublishItem, Refusal, Severity};
+pub use message::{
+    ClientMessage, ClientRequest, Decline, ErrorBody, GapCause, GapNotice, PublishResult, ServerMessage, StartRequest, StoredAt,
+    TopicRequest,
+};
 pub use position::{Epoch, Offset, Position};
 pub use topic::{TopicName, TopicPattern};

@@ -1,0 +1,75 @@
+//! Dialects: one pair of pure functions each, decode and encode. A door is a route that speaks one of them.
+
+mod feed;
+mod native;
+mod sse;
+
+use crate::event::EventView;
+use crate::message::{ClientRequest, Decline, ServerMessage};
+
+/// A message dialect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// `towline.v1`: envelope v1 in both directions.
+    Native,
+    /// The activity feed: `{"type", "data", …}`.
+    Feed,
+    /// Server-Sent Events whose data is envelope v1. One way.
+    Sse,
+}
+
+/// What an answer belongs to: stamped on every server message.
+#[derive(Debug, Clone, Copy)]
+pub struct Stamp<'a> {
+    /// The message's own id: the trace id that is in the logs too.
+    pub id: &'a str,
+    /// Now, in Unix milliseconds.
+    pub ts_ms: u64,
+    /// The client's id of the request that this answers.
+    pub correlation_id: Option<&'a str>,
+}
+
+impl Dialect {
+    /// All dialects; the position of each is its [`Dialect::index`].
+    pub const ALL: [Self; 3] = [Self::Native, Self::Feed, Self::Sse];
+
+    /// A small number, for tables.
+    #[must_use]
+    pub fn index(self) -> usize {
+        match self {
+            Self::Native => 0,
+            Self::Feed => 1,
+            Self::Sse => 2,
+        }
+    }
+
+    /// Understands a client's text message.
+    ///
+    /// # Errors
+    /// A [`Decline`] that says what was wrong; the connection stays open.
+    pub fn decode(self, text: &str) -> Result<ClientRequest<'_>, Decline> {
+        match self {
+            Self::Native => native::decode(text),
+            Self::Feed => feed::decode(text),
+            Self::Sse => Err(sse::one_way()),
+        }
+    }
+
+    /// Appends a stored event. The same event gives the same bytes to every subscriber.
+    pub fn encode_event(self, event: &EventView<'_>, out: &mut Vec<u8>) {
+        match self {
+            Self::Native => native::encode_event(event, out),
+            Self::Feed => feed::encode_event(event, out),
+            Self::Sse => sse::encode_event(event, out),
+        }
+    }
+
+    /// Appends a server message.
+    pub fn encode_message(self, message: &ServerMessage, stamp: Stamp<'_>, out: &mut Vec<u8>) {
+        match self {
+            Self::Native => native::encode_message(message, stamp, out),
+            Self::Feed => feed::encode_message(message, stamp, out),
+            Self::Sse => sse::encode_message(message, stamp, out),
+        }
+    }
+}
