@@ -193,6 +193,9 @@ pub enum AppendError {
     /// Too many appends are waiting. Retry after a pause.
     #[error("too many appends are waiting: retry")]
     Busy,
+    /// An event or the whole call is larger than the log takes. Do not retry unchanged.
+    #[error("the log does not take this: {0}")]
+    Invalid(Arc<str>),
     /// The engine is closing.
     #[error("the log is closing")]
     Closed,
