@@ -3,7 +3,9 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use towline_websocket::handshake::{HandshakeError as E, PROTOCOLS_MAX, accept, accept_key};
 
-const GOOD: &[(&str, &str)] = &[
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
+const GOOD: Headers = &[
     ("host", "example.com"),
     ("connection", "keep-alive, Upgrade"),
     ("upgrade", "WebSocket"),
@@ -12,12 +14,12 @@ const GOOD: &[(&str, &str)] = &[
 ];
 
 /// The good request with `changes`: each replaces the header of its name, an empty value removes it, and a name with `+` adds one more.
-fn headers(changes: &[(&str, &str)]) -> HeaderMap {
+fn headers(changes: Headers) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in GOOD.iter().chain(changes) {
         let added = name.strip_prefix('+');
-        let name: HeaderName = added.unwrap_or(name).parse().unwrap();
-        let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+        let name: HeaderName = added.unwrap_or(name).parse().expect("a header name");
+        let value = HeaderValue::from_bytes(value.as_bytes()).expect("a header value");
         if value.is_empty() {
             headers.remove(name);
         } else if added.is_some() {
@@ -37,7 +39,7 @@ fn the_answer_is_that_of_the_rfc() {
 
 #[test]
 fn good_requests_are_accepted() {
-    let cases: &[(&[(&str, &str)], &[&str])] = &[
+    let cases: &[(Headers, &[&str])] = &[
         (&[], &[]),
         (&[("connection", "upgrade")], &[]),
         (&[("connection", "close"), ("+connection", "UPGRADE")], &[]),
@@ -62,7 +64,7 @@ fn bad_requests_are_refused_with_their_reason() {
     let many: Vec<String> = (0..=PROTOCOLS_MAX).map(|i| format!("p{i}")).collect();
     let (many, most) = (many.join(","), many[..PROTOCOLS_MAX].join(","));
     assert!(accept(&Method::GET, Version::HTTP_11, &headers(&[("sec-websocket-protocol", &most)])).is_ok());
-    let cases: &[(&[(&str, &str)], E)] = &[
+    let cases: &[(Headers, E)] = &[
         (&[("connection", ""), ("upgrade", "")], E::NotAnUpgrade),
         (&[("connection", "keep-alive"), ("upgrade", "h2c")], E::NotAnUpgrade),
         (&[("upgrade", "")], E::UpgradeHeader),

@@ -236,8 +236,10 @@ fn check(vector: &Vector) {
 fn bytes(hex: &str) -> Vec<u8> {
     hex.split_whitespace()
         .flat_map(|token| match token.split_once('x') {
-            Some((count, byte)) => vec![u8::from_str_radix(byte, 16).unwrap(); count.parse().unwrap()],
-            None => (0..token.len()).step_by(2).map(|at| u8::from_str_radix(&token[at..at + 2], 16).unwrap()).collect(),
+            Some((count, byte)) => vec![u8::from_str_radix(byte, 16).expect("hexadecimal"); count.parse().expect("a count")],
+            None => {
+                (0..token.len()).step_by(2).map(|at| u8::from_str_radix(&token[at..at + 2], 16).expect("hexadecimal")).collect()
+            }
         })
         .collect()
 }
