@@ -1,0 +1,200 @@
+//! One socket: what it owns, and how bytes get in and out of it.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::time::Duration;
+
+use towline_websocket::{Decoder, Role};
+
+use crate::application::Ended;
+use crate::mailbox::is_interrupted;
+use crate::pipe::Source;
+use crate::platform;
+
+/// Deciseconds of the worker's clock: small enough to keep three per connection, and good for 13 years.
+pub(crate) type Deciseconds = u32;
+
+pub(crate) fn deciseconds(since_start: Duration) -> Deciseconds {
+    // Starts at 1, so that 0 can mean "never".
+    (since_start.as_millis() / 100) as u32 + 1
+}
+
+pub(crate) enum Stream {
+    Tcp(mio::net::TcpStream),
+    Pipe(Source),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Open,
+    /// A close frame is on its way; what still comes in is read and thrown away, so that the peer is not reset before it saw it.
+    Closing(Ended),
+    Dead(Ended),
+}
+
+/// Bytes that belong to this connection alone and go out before anything else: the rest of a frame that was cut, then replies.
+#[derive(Default)]
+struct Pending {
+    bytes: Vec<u8>,
+    written: usize,
+}
+
+pub(crate) struct Connection {
+    pub(crate) stream: Stream,
+    pub(crate) decoder: Decoder,
+    pending: Option<Box<Pending>>,
+    /// Input that came before the application paused.
+    #[allow(clippy::box_collection, reason = "a thin pointer: this is empty on all but a few connections")]
+    pub(crate) unread: Option<Box<Vec<u8>>>,
+    pub(crate) heard_at: Deciseconds,
+    pub(crate) wrote_at: Deciseconds,
+    /// Since when the socket has taken nothing of what it was offered; 0 while it takes.
+    pub(crate) blocked_at: Deciseconds,
+    pub(crate) closing_at: Deciseconds,
+    pub(crate) generation: u32,
+    pub(crate) phase: Phase,
+    pub(crate) paused: bool,
+    /// Reading stopped before the socket was empty: no readiness event will come for what is left.
+    pub(crate) input_left: bool,
+    pub(crate) flush_queued: bool,
+}
+
+impl Connection {
+    pub(crate) fn new(stream: Stream, generation: u32, now: Deciseconds) -> Self {
+        Self {
+            stream,
+            decoder: Decoder::new(Role::Server),
+            pending: None,
+            unread: None,
+            heard_at: now,
+            wrote_at: now,
+            blocked_at: 0,
+            closing_at: 0,
+            generation,
+            phase: Phase::Open,
+            paused: false,
+            input_left: false,
+            flush_queued: false,
+        }
+    }
+
+    pub(crate) fn is_websocket(&self) -> bool {
+        matches!(self.stream, Stream::Tcp(_))
+    }
+
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.pending.as_ref().map_or(0, |pending| pending.bytes.len() - pending.written)
+    }
+
+    /// Nothing waits and the socket takes more.
+    pub(crate) fn is_clear(&self) -> bool {
+        self.pending.is_none() && self.blocked_at == 0 && self.phase == Phase::Open
+    }
+
+    pub(crate) fn queue(&mut self) -> &mut Vec<u8> {
+        &mut self.pending.get_or_insert_default().bytes
+    }
+
+    /// Writes what waits. True if nothing waits any more.
+    pub(crate) fn flush(&mut self, now: Deciseconds) -> bool {
+        let Some(mut pending) = self.pending.take() else { return true };
+        pending.written += self.write(&[IoSlice::new(&pending.bytes[pending.written..])], now);
+        if pending.written < pending.bytes.len() && !matches!(self.phase, Phase::Dead(_)) {
+            self.pending = Some(pending);
+            return false;
+        }
+        true
+    }
+
+    /// Writes until the socket takes no more; returns how much it took.
+    pub(crate) fn write(&mut self, slices: &[IoSlice<'_>], now: Deciseconds) -> usize {
+        let total: usize = slices.iter().map(|slice| slice.len()).sum();
+        let mut taken = 0;
+        // Almost always one system call: the first takes all, or the second says that the socket is full.
+        while taken < total {
+            let result = match (&mut self.stream, taken) {
+                (Stream::Tcp(stream), 0) => stream.write_vectored(slices),
+                (Stream::Tcp(stream), _) => stream.write_vectored(&rest_of(slices, taken)),
+                (Stream::Pipe(source), _) => match source.write(&rest_of(slices, taken)) {
+                    Some(0) => Err(io::ErrorKind::WouldBlock.into()),
+                    Some(n) => Ok(n),
+                    None => Err(io::ErrorKind::BrokenPipe.into()),
+                },
+            };
+            match result {
+                Ok(n) => {
+                    taken += n;
+                    self.wrote_at = now;
+                    self.blocked_at = 0;
+                }
+                Err(error) if is_interrupted(&error) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if self.blocked_at == 0 || taken > 0 {
+                        self.blocked_at = now;
+                    }
+                    break;
+                }
+                Err(_) => {
+                    self.die(Ended::Lost);
+                    break;
+                }
+            }
+        }
+        taken
+    }
+
+    /// Reads once; `None` if there is nothing to read now. Zero bytes mean that the peer has finished.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        let Stream::Tcp(stream) = &mut self.stream else { return Ok(None) };
+        loop {
+            match stream.read(buffer) {
+                Ok(n) => return Ok(Some(n)),
+                Err(error) if is_interrupted(&error) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Ends the connection, keeping the first reason.
+    pub(crate) fn die(&mut self, ended: Ended) {
+        self.phase = match self.phase {
+            Phase::Open => Phase::Dead(ended),
+            Phase::Closing(first) => Phase::Dead(first),
+            Phase::Dead(first) => Phase::Dead(first),
+        };
+    }
+
+    /// Nothing is written after a close frame; the peer sees the end of the stream behind it.
+    pub(crate) fn finish_writing(&mut self) {
+        match &mut self.stream {
+            Stream::Tcp(stream) => {
+                let _ = stream.shutdown(std::net::Shutdown::Write);
+            }
+            Stream::Pipe(source) => {
+                source.end();
+                let ended = Ended::Lost;
+                self.die(ended);
+            }
+        }
+    }
+
+    pub(crate) fn make_room(&mut self) {
+        if let Stream::Tcp(stream) = &self.stream {
+            platform::make_room(stream);
+        }
+        self.blocked_at = 0;
+    }
+}
+
+fn rest_of<'a>(slices: &'a [IoSlice<'a>], skip: usize) -> Vec<IoSlice<'a>> {
+    let mut skip = skip;
+    let mut rest = Vec::with_capacity(slices.len());
+    for slice in slices {
+        let cut = skip.min(slice.len());
+        skip -= cut;
+        if cut < slice.len() {
+            rest.push(IoSlice::new(&slice[cut..]));
+        }
+    }
+    rest
+}
