@@ -23,8 +23,12 @@ pub struct Position {
     /// The history that the offset counts in.
     pub epoch: Epoch,
     /// The event's number in that history.
+    #[serde(deserialize_with = "offset_within_bounds")]
     pub offset: Offset,
 }
+
+/// One more than the greatest [`Offset`].
+const OFFSET_END: u64 = 1 << 53;
 
 /// A text was not a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -113,11 +117,17 @@ impl FromStr for Position {
             return Err(PositionError);
         }
         let offset = offset.parse::<u64>().map_err(|_| PositionError)?;
-        if offset >= 1 << 53 {
+        if offset >= OFFSET_END {
             return Err(PositionError);
         }
         Ok(Self { epoch: epoch.parse()?, offset })
     }
+}
+
+/// A position in JSON may be no other than one in text.
+fn offset_within_bounds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Offset, D::Error> {
+    let offset = u64::deserialize(deserializer)?;
+    if offset < OFFSET_END { Ok(offset) } else { Err(serde::de::Error::custom(PositionError)) }
 }
 
 #[cfg(test)]
@@ -144,6 +154,10 @@ mod tests {
     fn near_misses_are_refused() {
         for bad in ["", "-", "1-", "-1", "1-+2", "+1-2", "1-2-3", "g-1", "1-9007199254740992", "11111111111111111-1"] {
             assert_eq!(bad.parse::<Position>(), Err(PositionError), "{bad}");
+        }
+        // Found by fuzzing: JSON took offsets that the text form refuses.
+        for bad in ["9007199254740992", "18446744073709551615", "-1", "1.5"] {
+            assert!(serde_json::from_str::<Position>(&format!(r#"{{"epoch":"1","offset":{bad}}}"#)).is_err(), "{bad}");
         }
     }
 }
