@@ -80,16 +80,13 @@ enum TimeJson {
     Text(String),
 }
 
+/// A topic with its start. An entry may also be the bare name: told apart by hand, because serde's untagged enums cannot hold raw JSON.
 #[derive(Deserialize)]
-#[serde(untagged)]
-enum TopicJson<'a> {
-    Name(#[serde(borrow)] Cow<'a, str>),
-    From {
-        #[serde(borrow)]
-        topic: Cow<'a, str>,
-        #[serde(borrow, default)]
-        from: Option<&'a RawValue>,
-    },
+struct TopicJson<'a> {
+    #[serde(borrow)]
+    topic: Cow<'a, str>,
+    #[serde(borrow, default)]
+    from: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -102,14 +99,13 @@ fn subscribe(data: &str) -> Result<ClientMessage<'_>, String> {
     let body: TopicsJson<'_> = serde_json::from_str(data).map_err(|_| "`data.topics` must be an array".to_owned())?;
     let mut topics = Vec::with_capacity(body.topics.len());
     for raw in body.topics {
-        let entry = serde_json::from_str(raw.get())
-            .map_err(|_| "each of `data.topics` must be a name or {\"topic\", \"from\"}".to_owned())?;
-        topics.push(match entry {
-            TopicJson::Name(topic) => TopicRequest { topic, from: StartRequest::Latest },
-            TopicJson::From { topic, from } => {
-                let from = from.map_or(Ok(StartRequest::Latest), |raw| start(raw.get()))?;
-                TopicRequest { topic, from }
-            }
+        let expected = |_| "each of `data.topics` must be a name or {\"topic\", \"from\"}".to_owned();
+        topics.push(if raw.get().starts_with('{') {
+            let TopicJson { topic, from } = serde_json::from_str(raw.get()).map_err(expected)?;
+            let from = from.map_or(Ok(StartRequest::Latest), |raw| start(raw.get()))?;
+            TopicRequest { topic, from }
+        } else {
+            TopicRequest { topic: serde_json::from_str(raw.get()).map_err(expected)?, from: StartRequest::Latest }
         });
     }
     Ok(ClientMessage::Subscribe(topics))
@@ -283,6 +279,17 @@ mod tests {
         assert_eq!(start_of(r#"{"ts":"1970-01-01T00:00:02Z"}"#), Ok(StartRequest::Since(2000)));
         for bad in ["1", "null", "{}", r#""soon""#, r#"{"epoch":"zz","offset":1}"#, r#"{"ts":"soon"}"#] {
             assert!(start_of(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn topics_are_named_bare_or_with_a_start() {
+        let text = r#"{"type":"subscribe","data":{"topics":["a",{"topic":"b"},{"topic":"c","from":"earliest"}]}}"#;
+        let ClientMessage::Subscribe(topics) = decode(text).unwrap().message else { panic!("not a subscribe") };
+        let read: Vec<_> = topics.iter().map(|t| (&*t.topic, &t.from)).collect();
+        assert_eq!(read, [("a", &StartRequest::Latest), ("b", &StartRequest::Latest), ("c", &StartRequest::Earliest)]);
+        for bad in ["7", "[\"a\",\"b\"]", "{}", "null", r#"{"topic":"a","from":"soon"}"#] {
+            assert!(decode(&format!(r#"{{"type":"subscribe","data":{{"topics":[{bad}]}}}}"#)).is_err(), "{bad}");
         }
     }
 
