@@ -1,1 +1,43 @@
-//! Placeholder.
+//! Who may: turns a credential into an [`Identity`], and an identity plus a topic into yes or no.
+//!
+//! A credential is a JWT, checked against an issuer's published keys or a shared secret, or a service key. The rules are those of RFC 8725
+//! (JWT best current practices), and each lesson that other systems paid for is a test named after it.
+//!
+//! What it does not do: it opens no socket but to the configured key addresses, knows no HTTP framework and no door, keeps no
+//! sessions, and decides nothing about open connections: it says when an identity ends, the gateway acts on it.
+//!
+//! Invariants:
+//! - The algorithm comes from configuration and the key, never from the token; the token's can only fail to match.
+//! - An address that keys are fetched from comes from configuration, never from a token.
+//! - A key is found by (issuer, address, key id, algorithm): one issuer's key never checks another's token.
+//! - Nothing that holds a secret prints it, and no error text carries a part of a credential.
+
+mod algorithm;
+mod authenticator;
+mod claims;
+mod config;
+mod error;
+pub mod extract;
+mod grant;
+mod identity;
+mod jwks;
+mod mint;
+mod secret;
+mod service_key;
+mod template;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod token;
+
+pub use algorithm::SigningAlgorithm;
+pub use authenticator::{AuthMode, Authenticator};
+pub use claims::{ClaimPath, SUBJECT_BYTES_MAX};
+pub use config::{AuthConfig, AuthConfigError, AuthProblem, ClaimNames, IssuerConfig, SharedSecret};
+pub use error::{AuthError, InvalidReason};
+pub use grant::{GrantCondition, GrantRule};
+pub use identity::{Identity, IdentityKind};
+pub use jwks::JwksPolicy;
+pub use mint::{MintClaims, MintError, mint};
+pub use secret::Secret;
+pub use service_key::ServiceKey;
+pub use token::{InspectedToken, TOKEN_BYTES_MAX, inspect};

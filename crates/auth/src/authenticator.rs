@@ -1,0 +1,277 @@
+//! From a credential to an identity: the one place where all checks come together, in their order.
+
+use std::fmt;
+use std::sync::Arc;
+
+use jsonwebtoken::{Algorithm, DecodingKey};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use towline_clock::Clock;
+use towline_protocol::TopicPattern;
+
+use crate::claims::{ClaimPath, Claims, Leeway, subject_is_valid};
+use crate::config::{AuthConfig, AuthConfigError, AuthProblem, SharedSecret};
+use crate::error::{AuthError, InvalidReason};
+use crate::grant::{Grants, RuleBook};
+use crate::identity::{Identity, IdentityKind};
+use crate::jwks::{Fetcher, KeySource, Lookup};
+use crate::service_key::ServiceKeys;
+use crate::token::{ClaimedAlgorithm, CompactToken, TOKEN_BYTES_MAX};
+
+/// Whether credentials are demanded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AuthMode {
+    /// Everybody proves who they are.
+    #[default]
+    Enforced,
+    /// A user is whoever they say, and may watch and publish everything. For loopback listeners only; the gateway sees to that.
+    Development,
+}
+
+/// Judges credentials. Cheap to clone; clones share keys.
+#[derive(Clone)]
+pub struct Authenticator(Arc<Inner>);
+
+struct Inner {
+    mode: AuthMode,
+    services: ServiceKeys,
+    secrets: Vec<HeldSecret>,
+    sources: Vec<Arc<KeySource>>,
+    organisation: Vec<ClaimPath>,
+    rules: RuleBook,
+    everything: Arc<Grants>,
+    leeway: Leeway,
+    clock: Clock,
+}
+
+struct HeldSecret {
+    key: DecodingKey,
+    issuer: Option<String>,
+    audiences: Vec<String>,
+}
+
+/// How far a credential could be judged with what is at hand.
+enum Judgement<'a> {
+    Done(Result<Arc<Identity>, AuthError>),
+    /// The key must be fetched; the number is the source's last landing.
+    NeedsKey {
+        token: CompactToken<'a>,
+        source: Arc<KeySource>,
+        seen: u64,
+    },
+}
+
+impl Authenticator {
+    /// Checks the configuration and prepares it. Fetches nothing yet.
+    ///
+    /// # Errors
+    /// [`AuthConfigError`] with every problem that the configuration has.
+    pub fn new(config: AuthConfig, clock: Clock) -> Result<Self, AuthConfigError> {
+        let checked = config.check()?;
+        let sources = key_sources(&config, checked.urls, &clock)?;
+        let hold = |shared: &SharedSecret| HeldSecret {
+            key: DecodingKey::from_secret(shared.secret.expose().as_bytes()),
+            issuer: shared.issuer.clone(),
+            audiences: shared.audiences.clone(),
+        };
+        let all: Vec<_> = TopicPattern::new("*").into_iter().collect();
+        Ok(Self(Arc::new(Inner {
+            mode: config.mode,
+            services: ServiceKeys::new(&config.service_keys),
+            secrets: config.shared_secrets.iter().map(hold).collect(),
+            sources,
+            organisation: config.claims.organisation,
+            rules: checked.rules,
+            everything: Arc::new(Grants::from_patterns(&all, &all)),
+            leeway: Leeway { start: config.leeway, expiry: config.expiry_leeway },
+            clock,
+        })))
+    }
+
+    /// Whether credentials are demanded.
+    #[must_use]
+    pub fn mode(&self) -> AuthMode {
+        self.0.mode
+    }
+
+    /// Judges a JWT or service key without waiting. None: its issuer's keys must be fetched first; use [`Self::authenticate`].
+    ///
+    /// Within a runtime it may start a refresh of keys in the background.
+    #[must_use]
+    pub fn try_authenticate(&self, credential: &str) -> Option<Result<Arc<Identity>, AuthError>> {
+        match self.judge(credential) {
+            Judgement::Done(result) => Some(result),
+            Judgement::NeedsKey { .. } => None,
+        }
+    }
+
+    /// Judges a JWT or service key; fetches the issuer's keys if need be, for at most `jwks.fetch_timeout`.
+    ///
+    /// Cancellation safe: a fetch under way goes on for the others.
+    ///
+    /// # Errors
+    /// [`AuthError`] says why it is refused and, by its code, whether the same credential may succeed later.
+    pub async fn authenticate(&self, credential: &str) -> Result<Arc<Identity>, AuthError> {
+        match self.judge(credential) {
+            Judgement::Done(result) => result,
+            Judgement::NeedsKey { token, source, seen } => {
+                source.fetched(seen, token.key_id.as_deref()).await;
+                match self.0.judge_signed(&token, &source, true) {
+                    Ok(result) => result,
+                    Err(_seen) => Err(AuthError::KeysUnavailable),
+                }
+            }
+        }
+    }
+
+    /// The identity of somebody who says they are `user`, in development mode. It may watch and publish everything.
+    ///
+    /// # Errors
+    /// [`AuthError::Missing`] if authentication is enforced, [`InvalidReason::Subject`] if the name breaks the rules for subjects.
+    pub fn development_identity(&self, user: &str) -> Result<Arc<Identity>, AuthError> {
+        if self.0.mode == AuthMode::Enforced {
+            return Err(AuthError::Missing);
+        }
+        if !subject_is_valid(user) {
+            return Err(InvalidReason::Subject.into());
+        }
+        Ok(Arc::new(Identity {
+            subject: user.into(),
+            org: None,
+            kind: IdentityKind::Anonymous,
+            expires_at_ms: None,
+            token_id: None,
+            issued_at_ms: None,
+            grants: Arc::clone(&self.0.everything),
+        }))
+    }
+
+    fn judge<'a>(&self, credential: &'a str) -> Judgement<'a> {
+        let inner = &self.0;
+        if credential.is_empty() {
+            return Judgement::Done(Err(AuthError::Missing));
+        }
+        if credential.len() > TOKEN_BYTES_MAX {
+            return Judgement::Done(Err(InvalidReason::TooLong.into()));
+        }
+        if let Some(service) = inner.services.find(credential) {
+            return Judgement::Done(Ok(service));
+        }
+        let token = match CompactToken::parse(credential) {
+            Ok(token) => token,
+            Err(reason) => return Judgement::Done(Err(reason.into())),
+        };
+        if token.algorithm == ClaimedAlgorithm::Shared {
+            return Judgement::Done(inner.judge_shared(&token));
+        }
+        match inner.source_for(&token.claims) {
+            Err(reason) => Judgement::Done(Err(reason.into())),
+            Ok(source) => match inner.judge_signed(&token, &source, false) {
+                Ok(result) => Judgement::Done(result),
+                Err(seen) => Judgement::NeedsKey { token, source, seen },
+            },
+        }
+    }
+}
+
+impl Inner {
+    /// The source of keys for a token: chosen by its `iss` among those configured, so that no other issuer's key is ever tried.
+    fn source_for(&self, claims: &Claims) -> Result<Arc<KeySource>, InvalidReason> {
+        if self.sources.is_empty() {
+            return Err(InvalidReason::NothingToCheckWith);
+        }
+        let named = self.sources.iter().find(|source| source.issuer.is_some() && source.issuer.as_deref() == claims.issuer());
+        let source = named.or_else(|| self.sources.iter().find(|source| source.issuer.is_none()));
+        source.cloned().ok_or(InvalidReason::Issuer)
+    }
+
+    /// Judges a token of an issuer; `Err` holds the source's last landing if the key must be fetched.
+    fn judge_signed(
+        &self,
+        token: &CompactToken<'_>,
+        source: &Arc<KeySource>,
+        fetched: bool,
+    ) -> Result<Result<Arc<Identity>, AuthError>, u64> {
+        let ClaimedAlgorithm::Signed(algorithm) = token.algorithm else { return Ok(Err(InvalidReason::Algorithm.into())) };
+        if !source.algorithms.contains(&algorithm) {
+            return Ok(Err(InvalidReason::Algorithm.into()));
+        }
+        let key = match source.find(token.key_id.as_deref(), algorithm, fetched) {
+            Lookup::Key(key) => key,
+            Lookup::Unknown if token.key_id.is_none() => return Ok(Err(InvalidReason::KeyIdMissing.into())),
+            Lookup::Unknown => return Ok(Err(InvalidReason::KeyUnknown.into())),
+            Lookup::Unavailable => return Ok(Err(AuthError::KeysUnavailable)),
+            Lookup::Fetch(seen) => return Err(seen),
+        };
+        if !key.verifies(token.signed, token.signature, algorithm) {
+            return Ok(Err(InvalidReason::Signature.into()));
+        }
+        Ok(self.identity(&token.claims, source.issuer.as_deref(), &source.audiences))
+    }
+
+    fn judge_shared(&self, token: &CompactToken<'_>) -> Result<Arc<Identity>, AuthError> {
+        if self.secrets.is_empty() {
+            // With issuers configured this is key confusion: HS256 made with a public key as its secret.
+            let nothing = self.sources.is_empty();
+            return Err(if nothing { InvalidReason::NothingToCheckWith } else { InvalidReason::Algorithm }.into());
+        }
+        let signs = |secret: &&HeldSecret| {
+            jsonwebtoken::crypto::verify(token.signature, token.signed.as_bytes(), &secret.key, Algorithm::HS256).unwrap_or(false)
+        };
+        let secret = self.secrets.iter().find(signs).ok_or(InvalidReason::Signature)?;
+        self.identity(&token.claims, secret.issuer.as_deref(), &secret.audiences)
+    }
+
+    /// The identity that the claims of a token with a valid signature describe.
+    fn identity(&self, claims: &Claims, issuer: Option<&str>, audiences: &[String]) -> Result<Arc<Identity>, AuthError> {
+        if issuer.is_some() && claims.issuer() != issuer {
+            return Err(InvalidReason::Issuer.into());
+        }
+        if !claims.audience_is_among(audiences) {
+            return Err(InvalidReason::Audience.into());
+        }
+        let validity = claims.validity(self.clock.unix_ms(), self.leeway)?;
+        Ok(Arc::new(Identity {
+            subject: claims.subject()?.into(),
+            org: claims.organisation(&self.organisation)?,
+            kind: IdentityKind::User,
+            expires_at_ms: Some(validity.expires_at_ms),
+            token_id: claims.token_id()?.map(Into::into),
+            issued_at_ms: validity.issued_at_ms,
+            grants: self.rules.grants_for(claims)?,
+        }))
+    }
+}
+
+fn key_sources(config: &AuthConfig, urls: Vec<reqwest::Url>, clock: &Clock) -> Result<Vec<Arc<KeySource>>, AuthConfigError> {
+    if urls.is_empty() {
+        return Ok(Vec::new());
+    }
+    let fetcher = Fetcher::new(config.jwks.fetch_timeout, config.jwks.body_bytes_max).map_err(|error| {
+        let message = format!("keys could not be fetched from anywhere: {error}");
+        AuthConfigError(vec![AuthProblem { setting: "issuers".to_owned(), message }])
+    })?;
+    let source = |(issuer, url): (&crate::config::IssuerConfig, _)| {
+        Arc::new(KeySource {
+            issuer: issuer.issuer.clone(),
+            audiences: issuer.audiences.clone(),
+            algorithms: issuer.algorithms.clone(),
+            url,
+            fetcher: fetcher.clone(),
+            policy: config.jwks.clone(),
+            clock: clock.clone(),
+            state: Mutex::default(),
+            landed: watch::Sender::new(0),
+        })
+    };
+    Ok(config.issuers.iter().zip(urls).map(source).collect())
+}
+
+impl fmt::Debug for Authenticator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authenticator")
+            .field("mode", &self.0.mode)
+            .field("issuers", &self.0.sources.len())
+            .finish_non_exhaustive()
+    }
+}

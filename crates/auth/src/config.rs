@@ -1,0 +1,361 @@
+//! What an operator may say about authentication, and all that can be wrong with it. Reads no file and no environment.
+
+use std::fmt;
+use std::time::Duration;
+
+use reqwest::Url;
+
+use crate::algorithm::SigningAlgorithm;
+use crate::authenticator::AuthMode;
+use crate::claims::{ClaimPath, subject_is_valid};
+use crate::grant::{GrantCondition, GrantRule, RuleBook};
+use crate::jwks::JwksPolicy;
+use crate::secret::Secret;
+use crate::service_key::{SERVICE_KEY_BYTES_MIN, ServiceKey};
+
+/// HS256 is attacked off line with one captured token, so its secret must have the strength of its hash (RFC 7518 section 3.2).
+const SHARED_SECRET_BYTES_MIN: usize = 32;
+const LEEWAY_MAX: Duration = Duration::from_secs(120);
+const ENTRIES_MAX: usize = 64;
+
+/// Everything about authentication that is configured.
+#[derive(Debug, Clone)]
+pub struct AuthConfig {
+    /// Whether credentials are demanded. Default: enforced.
+    pub mode: AuthMode,
+    /// Issuers whose published keys are trusted. Their subjects share one name space: user `1` of one is user `1` of the other.
+    pub issuers: Vec<IssuerConfig>,
+    /// Secrets shared with whoever mints HS256 tokens. Several: all are accepted, which is how to change one without an outage.
+    pub shared_secrets: Vec<SharedSecret>,
+    /// Services and their keys.
+    pub service_keys: Vec<ServiceKey>,
+    /// Where claims are found.
+    pub claims: ClaimNames,
+    /// How far `nbf` and `iat` may lie in the future because clocks differ. Default 30 s, at most 120 s.
+    pub leeway: Duration,
+    /// How long after `exp` a token, and a socket opened with it, still lives. Default 0, at most 120 s.
+    pub expiry_leeway: Duration,
+    /// Who may watch and publish what beyond their own topics. Default: everybody with a token may watch `system`.
+    pub rules: Vec<GrantRule>,
+    /// How issuers' keys are fetched and kept.
+    pub jwks: JwksPolicy,
+}
+
+impl Default for AuthConfig {
+    fn default() -> Self {
+        let system = GrantRule { when: GrantCondition::Authenticated, subscribe: vec!["system".to_owned()], publish: Vec::new() };
+        Self {
+            mode: AuthMode::Enforced,
+            issuers: Vec::new(),
+            shared_secrets: Vec::new(),
+            service_keys: Vec::new(),
+            claims: ClaimNames::default(),
+            leeway: Duration::from_secs(30),
+            expiry_leeway: Duration::ZERO,
+            rules: vec![system],
+            jwks: JwksPolicy::default(),
+        }
+    }
+}
+
+/// An issuer with published keys.
+#[derive(Debug, Clone)]
+pub struct IssuerConfig {
+    /// The exact `iss` of its tokens. None: tokens with any or no `iss` that no other entry names; only one entry may say so.
+    pub issuer: Option<String>,
+    /// Where its keys are: https, or http on a loopback host.
+    pub jwks_url: String,
+    /// Tokens must name one of these in `aud`. Empty: `aud` is not looked at.
+    pub audiences: Vec<String>,
+    /// The algorithms it signs with. Default: all asymmetric ones; a published key's own `alg` narrows it.
+    pub algorithms: Vec<SigningAlgorithm>,
+}
+
+impl IssuerConfig {
+    /// An issuer by the address of its keys.
+    #[must_use]
+    pub fn new(issuer: Option<&str>, jwks_url: &str) -> Self {
+        Self {
+            issuer: issuer.map(str::to_owned),
+            jwks_url: jwks_url.to_owned(),
+            audiences: Vec::new(),
+            algorithms: SigningAlgorithm::ALL.to_vec(),
+        }
+    }
+
+    /// A Clerk instance by its domain, with or without `https://`: issuer, address of the keys and RS256 follow from it.
+    #[must_use]
+    pub fn clerk(domain: &str) -> Self {
+        let domain = domain.trim().trim_start_matches("https://").trim_end_matches('/');
+        let algorithms = vec![SigningAlgorithm::Rs256];
+        Self { algorithms, ..Self::new(Some(&format!("https://{domain}")), &format!("https://{domain}/.well-known/jwks.json")) }
+    }
+}
+
+/// A secret shared with a minter of HS256 tokens.
+#[derive(Debug, Clone)]
+pub struct SharedSecret {
+    /// The secret, used as its bytes stand: 32 at least, but in development.
+    pub secret: Secret,
+    /// The exact `iss` that its tokens must carry. None: not looked at.
+    pub issuer: Option<String>,
+    /// Tokens must name one of these in `aud`. Empty: not looked at.
+    pub audiences: Vec<String>,
+}
+
+impl SharedSecret {
+    /// A secret for tokens of any issuer and audience.
+    #[must_use]
+    pub fn new(secret: impl Into<Secret>) -> Self {
+        Self { secret: secret.into(), issuer: None, audiences: Vec::new() }
+    }
+}
+
+/// Where the claims are that Towline reads beside the registered ones.
+#[derive(Debug, Clone)]
+pub struct ClaimNames {
+    /// The organisation; the first that is there counts. Default: `org_id`, then Clerk's `o.id`.
+    pub organisation: Vec<ClaimPath>,
+    /// Lists of patterns that the holder may watch; all count. Default: `topics` and `towline.subscribe`.
+    pub subscribe: Vec<ClaimPath>,
+    /// Lists of patterns that the holder may publish on; all count. Default: `towline.publish`.
+    pub publish: Vec<ClaimPath>,
+}
+
+impl Default for ClaimNames {
+    fn default() -> Self {
+        Self {
+            organisation: vec!["org_id".into(), "o.id".into()],
+            subscribe: vec!["topics".into(), "towline.subscribe".into()],
+            publish: vec!["towline.publish".into()],
+        }
+    }
+}
+
+/// One thing wrong with an [`AuthConfig`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthProblem {
+    /// Which field: `issuers[0].jwks_url`.
+    pub setting: String,
+    /// What is wrong and what to do. Never contains a secret.
+    pub message: String,
+}
+
+impl fmt::Display for AuthProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.setting, self.message)
+    }
+}
+
+/// Everything that is wrong with an [`AuthConfig`]: at least one problem.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthConfigError(pub Vec<AuthProblem>);
+
+impl fmt::Display for AuthConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the configuration of authentication is not usable")?;
+        self.0.iter().try_for_each(|problem| write!(f, "; {problem}"))
+    }
+}
+
+impl std::error::Error for AuthConfigError {}
+
+/// What a configuration becomes once it is found good.
+pub(crate) struct Checked {
+    pub(crate) rules: RuleBook,
+    /// The address of each issuer's keys, in the order of `issuers`.
+    pub(crate) urls: Vec<Url>,
+}
+
+impl AuthConfig {
+    /// Finds every problem at once.
+    pub(crate) fn check(&self) -> Result<Checked, AuthConfigError> {
+        let mut problems = Vec::new();
+        let mut problem = |setting: String, message: String| problems.push(AuthProblem { setting, message });
+        self.check_presence(&mut problem);
+        self.check_secrets(&mut problem);
+        self.check_service_keys(&mut problem);
+        let urls = self.check_issuers(&mut problem);
+        self.jwks.check(&mut problem);
+        let rules = RuleBook::new(&self.rules, &self.claims, &mut problem);
+        if problems.is_empty() { Ok(Checked { rules, urls }) } else { Err(AuthConfigError(problems)) }
+    }
+
+    fn check_presence(&self, problem: &mut impl FnMut(String, String)) {
+        if self.mode == AuthMode::Enforced
+            && self.issuers.is_empty()
+            && self.shared_secrets.is_empty()
+            && self.service_keys.is_empty()
+        {
+            let what = "nobody could connect: configure an issuer, a shared secret or a service key, or use development mode";
+            problem("mode".to_owned(), what.to_owned());
+        }
+        for (setting, value) in [("leeway", self.leeway), ("expiry_leeway", self.expiry_leeway)] {
+            if value > LEEWAY_MAX {
+                problem(setting.to_owned(), format!("at most {} s are allowed, not {} s", LEEWAY_MAX.as_secs(), value.as_secs()));
+            }
+        }
+        let counts = [self.issuers.len(), self.shared_secrets.len(), self.service_keys.len()];
+        for (setting, count) in ["issuers", "shared_secrets", "service_keys"].into_iter().zip(counts) {
+            if count > ENTRIES_MAX {
+                problem(setting.to_owned(), format!("at most {ENTRIES_MAX} are supported, not {count}"));
+            }
+        }
+    }
+
+    fn check_secrets(&self, problem: &mut impl FnMut(String, String)) {
+        for (i, shared) in self.shared_secrets.iter().enumerate() {
+            let bytes = shared.secret.expose().len();
+            let enough = if self.mode == AuthMode::Development { 1 } else { SHARED_SECRET_BYTES_MIN };
+            if bytes < enough {
+                problem(
+                    format!("shared_secrets[{i}].secret"),
+                    format!(
+                        "has {bytes} bytes and needs {enough}: anybody who sees one token can search for a short secret off line; \
+                         make one with `openssl rand -base64 32`"
+                    ),
+                );
+            }
+        }
+    }
+
+    fn check_service_keys(&self, problem: &mut impl FnMut(String, String)) {
+        for (i, key) in self.service_keys.iter().enumerate() {
+            let secret = key.secret.expose();
+            if secret.len() < SERVICE_KEY_BYTES_MIN || secret.len() > crate::TOKEN_BYTES_MAX {
+                let message = format!(
+                    "must have {SERVICE_KEY_BYTES_MIN} to {} bytes; make one with `openssl rand -base64 32`",
+                    crate::TOKEN_BYTES_MAX
+                );
+                problem(format!("service_keys[{i}].secret"), message);
+            }
+            if !secret.bytes().all(|b| b.is_ascii_graphic()) {
+                problem(format!("service_keys[{i}].secret"), "may have visible ASCII characters only".to_owned());
+            }
+            if !subject_is_valid(&key.name) {
+                let message = format!("{:?} must have 1 to 128 bytes of letters, digits and _ - . @ | + = / ~", key.name);
+                problem(format!("service_keys[{i}].name"), message);
+            }
+            for (j, other) in self.service_keys[..i].iter().enumerate() {
+                if other.name == key.name {
+                    problem(format!("service_keys[{i}].name"), format!("is the same as that of service_keys[{j}]"));
+                }
+                if other.secret == key.secret {
+                    problem(format!("service_keys[{i}].secret"), format!("is the same as that of service_keys[{j}]"));
+                }
+            }
+        }
+    }
+
+    fn check_issuers(&self, problem: &mut impl FnMut(String, String)) -> Vec<Url> {
+        let mut urls = Vec::with_capacity(self.issuers.len());
+        for (i, issuer) in self.issuers.iter().enumerate() {
+            match key_address(&issuer.jwks_url) {
+                Ok(url) => urls.push(url),
+                Err(why) => problem(format!("issuers[{i}].jwks_url"), why),
+            }
+            if issuer.issuer.as_deref() == Some("") {
+                problem(format!("issuers[{i}].issuer"), "is empty; leave it out to accept any".to_owned());
+            }
+            if issuer.algorithms.is_empty() {
+                problem(format!("issuers[{i}].algorithms"), "names none, so no token could be valid".to_owned());
+            }
+            if let Some(j) = self.issuers[..i].iter().position(|other| other.issuer == issuer.issuer) {
+                let message = format!("is the same as that of issuers[{j}], so nobody could say whose keys count");
+                problem(format!("issuers[{i}].issuer"), message);
+            }
+        }
+        urls
+    }
+}
+
+/// Keys that travel in the clear can be swapped by anybody on the way, so only a loopback host may be spoken to without TLS.
+fn key_address(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| format!("is not a URL: {error}"))?;
+    let host = url.host_str().ok_or("names no host")?;
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    let loopback = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("may not carry a user name or password".to_owned());
+    }
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if loopback => Ok(url),
+        "http" => Err("must be https: only a loopback host may be asked without TLS".to_owned()),
+        _ => Err("must be an https address".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(config: &AuthConfig) -> Vec<String> {
+        config.check().err().map(|error| error.0.into_iter().map(|p| p.setting).collect()).unwrap_or_default()
+    }
+
+    #[test]
+    fn all_problems_are_reported_together_and_none_shows_a_secret() {
+        let config = AuthConfig {
+            issuers: vec![
+                IssuerConfig::new(Some("a"), "http://example.com/jwks"),
+                IssuerConfig::new(Some("a"), "https://user:hunter2@example.com/"),
+            ],
+            shared_secrets: vec![SharedSecret::new("hunter2")],
+            service_keys: vec![ServiceKey::for_everything("a:b", "hunter2"), ServiceKey::for_everything("x", "with space")],
+            leeway: Duration::from_secs(121),
+            rules: vec![GrantRule {
+                when: GrantCondition::Authenticated,
+                subscribe: vec!["user:{sub}*".into()],
+                publish: vec![],
+            }],
+            ..AuthConfig::default()
+        };
+        let found = settings(&config);
+        for setting in [
+            "leeway",
+            "shared_secrets[0].secret",
+            "service_keys[0].secret",
+            "service_keys[0].name",
+            "service_keys[1].secret",
+            "issuers[0].jwks_url",
+            "issuers[1].jwks_url",
+            "issuers[1].issuer",
+            "rules[0].subscribe",
+        ] {
+            assert!(found.iter().any(|s| s == setting), "{setting} is missing in {found:?}");
+        }
+        assert!(!config.check().err().unwrap().to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn key_addresses_are_https_or_loopback() {
+        for good in ["https://example.com/jwks", "http://127.0.0.1:9/x", "http://[::1]:9/x", "http://localhost/x"] {
+            assert!(key_address(good).is_ok(), "{good}");
+        }
+        let bad = ["http://example.com/", "http://localhost.evil.com/", "http://127.0.0.1.evil.com/", "file:///etc/passwd", "x"];
+        for bad in bad.into_iter().chain(["http://10.0.0.1/", "http://0.0.0.0/", "ftp://127.0.0.1/", "http://u@127.0.0.1/"]) {
+            assert!(key_address(bad).is_err(), "{bad}");
+        }
+    }
+
+    // proves: A10
+    #[test]
+    fn clerks_address_follows_from_its_domain() {
+        for domain in ["clerk.example.com", "https://clerk.example.com/", " clerk.example.com"] {
+            let issuer = IssuerConfig::clerk(domain);
+            assert_eq!(issuer.jwks_url, "https://clerk.example.com/.well-known/jwks.json");
+            assert_eq!(issuer.issuer.as_deref(), Some("https://clerk.example.com"));
+        }
+    }
+
+    #[test]
+    fn a_short_secret_is_refused_but_in_development() {
+        let short = vec![SharedSecret::new("short")];
+        let enforced = AuthConfig { shared_secrets: short.clone(), ..AuthConfig::default() };
+        assert_eq!(settings(&enforced), ["shared_secrets[0].secret"]);
+        let development = AuthConfig { mode: AuthMode::Development, shared_secrets: short, ..AuthConfig::default() };
+        assert!(settings(&development).is_empty());
+        assert_eq!(settings(&AuthConfig::default()), ["mode"]);
+    }
+}

@@ -1,0 +1,85 @@
+//! Who is connected, and what that one may do. Kept once per connection, so it is small.
+
+use std::fmt;
+use std::sync::Arc;
+
+use towline_protocol::TopicName;
+
+use crate::grant::Grants;
+
+/// Someone who proved who they are (or, in development, said so).
+///
+/// Costs 96 bytes plus its texts; what it may do is shared with all identities under the same rules.
+pub struct Identity {
+    /// The token's `sub`, or the service's name: 1 to [`crate::SUBJECT_BYTES_MAX`] bytes that may stand in a topic name.
+    pub subject: Box<str>,
+    /// The organisation, if the token names one.
+    pub org: Option<Box<str>>,
+    /// What kind of identity this is.
+    pub kind: IdentityKind,
+    /// From this Unix time in milliseconds on it is nobody any more. None: it does not end by itself.
+    pub expires_at_ms: Option<u64>,
+    /// The token's `jti`.
+    pub token_id: Option<Box<str>>,
+    /// The token's `iat`, Unix milliseconds.
+    pub issued_at_ms: Option<u64>,
+    pub(crate) grants: Arc<Grants>,
+}
+
+/// What an identity stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum IdentityKind {
+    /// A person, proven by a token.
+    User,
+    /// A service, proven by its key.
+    Service,
+    /// Somebody in development mode, not proven at all.
+    Anonymous,
+}
+
+impl Identity {
+    /// Whether it may watch a topic: its own `user:{sub}`, `org:{org}`, and what rules, claims or its role grant.
+    #[must_use]
+    pub fn may_subscribe(&self, topic: &TopicName) -> bool {
+        let name = topic.as_str();
+        let (kind, rest) = name.split_once(':').unwrap_or((name, ""));
+        let own = match kind {
+            "user" => self.kind != IdentityKind::Service && rest == &*self.subject,
+            "org" => self.org.as_deref().is_some_and(|org| org == rest),
+            _ => false,
+        };
+        own || self.grants.subscribe(name, self)
+    }
+
+    /// Whether it may publish on a topic: only what its role, its token or a rule grants. Nobody may by default.
+    #[must_use]
+    pub fn may_publish(&self, topic: &TopicName) -> bool {
+        self.grants.publish(topic.as_str(), self)
+    }
+
+    /// `user:{sub}`; a service has none.
+    #[must_use]
+    pub fn own_topic(&self) -> Option<TopicName> {
+        match self.kind {
+            IdentityKind::User | IdentityKind::Anonymous => TopicName::of_user(&self.subject).ok(),
+            IdentityKind::Service => None,
+        }
+    }
+
+    /// Whether it has ended at a Unix time in milliseconds.
+    #[must_use]
+    pub fn expired(&self, now_ms: u64) -> bool {
+        self.expires_at_ms.is_some_and(|end| now_ms >= end)
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("subject", &self.subject)
+            .field("org", &self.org)
+            .field("kind", &self.kind)
+            .field("expires_at_ms", &self.expires_at_ms)
+            .finish_non_exhaustive()
+    }
+}
