@@ -1,0 +1,200 @@
+//! What holds between settings: whether anybody is asked for a token, and which values do not go together.
+
+use std::collections::BTreeMap;
+
+use towline_auth::{AuthConfig, AuthMode, AuthProblem, Authenticator, IssuerConfig, Secret, ServiceKey, SharedSecret};
+use towline_clock::Clock;
+
+use super::problem::{Problem, Source};
+use super::{Config, Environment};
+
+/// Where the values came from, and where problems and warnings go.
+struct Check<'a> {
+    sources: &'a BTreeMap<String, Source>,
+    problems: &'a mut Vec<Problem>,
+    warnings: &'a mut Vec<String>,
+}
+
+impl Check<'_> {
+    fn problem(&mut self, key: &str, message: impl Into<String>) {
+        let source = self.sources.get(key).cloned().unwrap_or(Source::Default);
+        self.problems.push(Problem { key: key.to_owned(), source, message: message.into() });
+    }
+
+    fn given(&self, key: &str) -> bool {
+        self.sources.contains_key(key)
+    }
+}
+
+pub(super) fn check(
+    config: &mut Config,
+    sources: &BTreeMap<String, Source>,
+    problems: &mut Vec<Problem>,
+    warnings: &mut Vec<String>,
+) {
+    let mut check = Check { sources, problems, warnings };
+    mode(config, &mut check);
+    credentials(config, &mut check);
+    sockets(config, &mut check);
+    sizes(config, &mut check);
+    kept_only(&mut check);
+}
+
+/// Decides whether this is development mode, and refuses it where others could reach it.
+fn mode(config: &mut Config, check: &mut Check<'_>) {
+    let loopback = config.listen.ip().is_loopback();
+    let verifies_users = config.auth.jwt_secret.is_some() || !issuers(config).is_empty();
+    config.development = match config.auth.disabled {
+        Some(disabled) => disabled,
+        None => !verifies_users && loopback && config.environment == Environment::Development,
+    };
+    if config.development && !loopback {
+        check.problem(
+            "auth.disabled",
+            format!("without authentication the server binds to loopback only, and `listen` is {}: listen on 127.0.0.1 or configure an issuer or a secret", config.listen),
+        );
+    }
+    if config.development && config.environment == Environment::Production {
+        check.problem("auth.disabled", "`environment` is production, where everybody must be asked for a token");
+    }
+    if config.development && config.auth.disabled.is_none() {
+        check.warnings.push(
+            "no issuer and no secret is configured: development mode on loopback, nobody is asked for a token (set auth.disabled = false to demand one)".to_owned(),
+        );
+    }
+}
+
+/// Hands the credentials' part to the crate that knows the rules.
+fn credentials(config: &Config, check: &mut Check<'_>) {
+    if config.auth.clerk_jwks_url.is_some() && config.auth.clerk_issuer.is_none() && config.auth.clerk_domain.is_none() {
+        check.warnings.push(
+            "auth.clerk_jwks_url is set without auth.clerk_issuer: tokens of any issuer are accepted if these keys signed them"
+                .to_owned(),
+        );
+    }
+    if let Some(secret) = &config.auth.jwt_secret
+        && short_secret_allowed(config)
+        && secret.expose().len() < SECRET_BYTES_MIN
+    {
+        check.warnings.push(format!(
+            "auth.jwt_secret has {} bytes: outside of development on loopback {SECRET_BYTES_MIN} are demanded, because who sees one token can search for a short secret off line (make one with `openssl rand -base64 32`)",
+            secret.expose().len()
+        ));
+    }
+    if let Err(error) = Authenticator::new(auth_config(config), Clock::system()) {
+        for AuthProblem { setting, message } in error.0 {
+            // Problems of an issuer's own settings keep their place in the list.
+            let key = match setting.split(['[', '.']).next().unwrap_or_default() {
+                "shared_secrets" => "auth.jwt_secret",
+                "service_keys" => "auth.service_keys",
+                "issuers" if config.auth.issuers.is_empty() => "auth.clerk_jwks_url",
+                "issuers" => "auth.issuers",
+                "rules" => "auth.rules",
+                "leeway" => "auth.leeway",
+                "expiry_leeway" => "auth.expiry_leeway",
+                _ => "auth",
+            };
+            check.problem(key, format!("{setting} {message}"));
+        }
+    }
+}
+
+fn sockets(config: &mut Config, check: &mut Check<'_>) {
+    let sockets = &mut config.sockets;
+    if sockets.idle_timeout <= sockets.heartbeat_interval {
+        if check.given("sockets.idle_timeout") {
+            check.problem(
+                "sockets.idle_timeout",
+                "must be longer than sockets.heartbeat_interval, or every silent client is closed unasked",
+            );
+        } else {
+            // Who changes only the heartbeat means to keep two chances to answer.
+            sockets.idle_timeout = sockets.heartbeat_interval * 2;
+        }
+    }
+    if config.drain.window > config.drain.timeout {
+        check.problem(
+            "drain.window",
+            "must not be longer than drain.timeout, or clients are cut off before they are told to leave",
+        );
+    }
+}
+
+fn sizes(config: &Config, check: &mut Check<'_>) {
+    let data = config.events.data_bytes_max;
+    for (key, bytes) in [
+        ("sockets.message_bytes_max", config.sockets.message_bytes_max),
+        ("rest.line_bytes_max", config.rest.line_bytes_max),
+        ("rest.body_bytes_max", config.rest.body_bytes_max),
+    ] {
+        if bytes < data {
+            check.warnings.push(format!(
+                "{key} ({bytes}) is smaller than events.data_bytes_max ({data}): the largest events cannot come this way"
+            ));
+        }
+    }
+}
+
+/// Says so where a setting is understood and has no effect yet, so that nobody trusts a protection that is not there.
+fn kept_only(check: &mut Check<'_>) {
+    for key in ["origins.allowed", "origins.cors", "users.connections_max", "users.messages_per_minute_max"] {
+        if let Some(source) = check.sources.get(key) {
+            check.warnings.push(format!("{key} ({source}) is kept and not enforced by this version"));
+        }
+    }
+}
+
+/// The issuers with published keys: the Clerk settings first, then the list.
+fn issuers(config: &Config) -> Vec<IssuerConfig> {
+    let auth = &config.auth;
+    let mut all = Vec::new();
+    let clerk = auth.clerk_domain.as_deref().map(IssuerConfig::clerk);
+    let issuer = auth.clerk_issuer.clone().or_else(|| clerk.as_ref().and_then(|clerk| clerk.issuer.clone()));
+    let from_issuer =
+        auth.clerk_issuer.as_deref().map(|issuer| format!("{}/.well-known/jwks.json", issuer.trim_end_matches('/')));
+    let jwks_url = auth.clerk_jwks_url.clone().or_else(|| clerk.map(|clerk| clerk.jwks_url)).or(from_issuer);
+    if let Some(jwks_url) = jwks_url {
+        all.push(IssuerConfig { audiences: auth.audiences.clone(), ..IssuerConfig::new(issuer.as_deref(), &jwks_url) });
+    }
+    all.extend(auth.issuers.iter().cloned());
+    all
+}
+
+/// Bytes that a shared secret should have (RFC 7518 section 3.2).
+const SECRET_BYTES_MIN: usize = 32;
+
+/// Short secrets are for trying things out: only where nobody else can reach the server.
+fn short_secret_allowed(config: &Config) -> bool {
+    config.environment == Environment::Development && config.listen.ip().is_loopback()
+}
+
+/// The secret as the authentication crate takes it. A short one, where it is allowed, is filled up with zero bytes, which is what HMAC
+/// itself does with it (RFC 2104 section 2): the signatures stay the same.
+fn shared_secret(config: &Config, secret: &Secret) -> Secret {
+    let text = secret.expose();
+    if short_secret_allowed(config) && text.len() < SECRET_BYTES_MIN {
+        return Secret::new(&format!("{text:\0<SECRET_BYTES_MIN$}"));
+    }
+    secret.clone()
+}
+
+/// What the authentication crate needs, from the settings.
+#[must_use]
+pub fn auth_config(config: &Config) -> AuthConfig {
+    let auth = &config.auth;
+    let keys = auth.service_keys.iter().enumerate();
+    AuthConfig {
+        mode: if config.development { AuthMode::Development } else { AuthMode::Enforced },
+        issuers: issuers(config),
+        shared_secrets: auth
+            .jwt_secret
+            .iter()
+            .map(|secret| SharedSecret { audiences: auth.audiences.clone(), ..SharedSecret::new(shared_secret(config, secret)) })
+            .collect(),
+        service_keys: keys.map(|(i, key)| ServiceKey::for_everything(&format!("service-{}", i + 1), key.clone())).collect(),
+        leeway: auth.leeway,
+        expiry_leeway: auth.expiry_leeway,
+        rules: auth.rules.clone(),
+        ..AuthConfig::default()
+    }
+}

@@ -1,0 +1,83 @@
+//! Configuration: read once at the edge, from defaults, a TOML file, the environment and flags, in this order; later ones win.
+//!
+//! Every setting stands once in `table`, with its key, range and older names; all problems are reported together, each with
+//! where the value came from and what is allowed. A table and not derived deserialisation, because that stops at the first problem and
+//! forgets where values came from. Nothing here reads the process: `load` takes the file's text and the environment as values.
+
+mod check;
+mod lists;
+mod load;
+mod problem;
+mod read;
+mod sections;
+mod setting;
+mod table;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+pub use check::auth_config;
+pub use load::{ConfigFile, Flag, Input, Loaded, load};
+pub use problem::{Problem, Problems, Source};
+pub use read::{Flags, find_file, print, read};
+pub use sections::{
+    AuthSettings, DrainSettings, Environment, EventSettings, LogFormat, LogSettings, LoggingSettings, OriginSettings,
+    RestSettings, SocketSettings, TopicRule, UserSettings,
+};
+pub use setting::{Alias, Given, Meaning, Setting};
+pub use table::settings;
+
+/// Everything that can be configured.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Address and port of the server.
+    pub listen: SocketAddr,
+    /// Directory of the log's files.
+    pub data_dir: PathBuf,
+    /// Where the server runs.
+    pub environment: Environment,
+    /// Whether nobody is asked for a token. Worked out by `load`: see [`AuthSettings::disabled`].
+    pub development: bool,
+    /// Who may.
+    pub auth: AuthSettings,
+    /// The embedded log.
+    pub log: LogSettings,
+    /// Sockets and event streams.
+    pub sockets: SocketSettings,
+    /// What an event may carry.
+    pub events: EventSettings,
+    /// The REST interface.
+    pub rest: RestSettings,
+    /// Leaving in good order.
+    pub drain: DrainSettings,
+    /// Which web pages may connect.
+    pub origins: OriginSettings,
+    /// Limits per user.
+    pub users: UserSettings,
+    /// What the process says about itself.
+    pub logging: LoggingSettings,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            data_dir: PathBuf::from("./towline-data"),
+            environment: Environment::default(),
+            development: false,
+            auth: AuthSettings::default(),
+            log: LogSettings::default(),
+            sockets: SocketSettings::default(),
+            events: EventSettings::default(),
+            rest: RestSettings::default(),
+            drain: DrainSettings::default(),
+            origins: OriginSettings::default(),
+            users: UserSettings::default(),
+            logging: LoggingSettings::default(),
+        }
+    }
+}

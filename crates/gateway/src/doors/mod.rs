@@ -1,0 +1,128 @@
+//! Doors: routes that speak a dialect, all over the same connections, cursors and grants.
+//!
+//! A [`Door`] is data. [`Gate`] holds what every connection does, whatever its door: one per reactor thread, plain synchronous code,
+//! tested without a socket where it decides something. Nothing here knows which engine keeps the log.
+
+mod catch_up;
+mod delivery;
+mod door;
+mod drain;
+mod gate;
+mod local_topics;
+mod requests;
+mod session;
+mod stream;
+mod ticket;
+mod upgrade;
+mod watch;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::Router;
+use axum::routing::get;
+use towline_clock::Clock;
+use towline_hub::Hub;
+use towline_protocol::{Dialect, EventView};
+use towline_sockets::websocket::{Limits, Opcode, write_header};
+use towline_sockets::{Mailbox, Reactor};
+
+pub use door::Door;
+use gate::{Gate, Note};
+use ticket::Ticket;
+
+use crate::shared::Shared;
+
+/// All doors of a server, and the reactor behind them.
+pub struct Doors {
+    shared: Arc<Shared>,
+    hub: Hub,
+    mailboxes: Vec<Mailbox<Gate>>,
+    next: AtomicUsize,
+}
+
+impl Doors {
+    /// Starts the reactor. Call within a runtime: slow work of the gates goes there.
+    ///
+    /// # Errors
+    /// If the system gives no threads or readiness queues.
+    pub fn start(shared: &Arc<Shared>) -> std::io::Result<(Arc<Self>, DoorsReactor)> {
+        let sockets = &shared.config.sockets;
+        let hub_settings = towline_hub::Settings {
+            window_events_max: sockets.window_events,
+            window_bytes_max: sockets.window_bytes,
+            page_bytes_max: sockets.catch_up_page_bytes,
+            pages_in_flight_max: sockets.catch_ups_max,
+        };
+        let hub = Hub::new(Arc::clone(&shared.log), encode_frame, hub_settings);
+        let settings = towline_sockets::Settings {
+            workers: sockets.workers,
+            limits: Limits { message_bytes_max: sockets.message_bytes_max, ..Limits::default() },
+            replies_bytes_max: sockets.outbox_bytes_max,
+            ..towline_sockets::Settings::default()
+        };
+        let runtime = tokio::runtime::Handle::current();
+        let clock: &Clock = &shared.clock;
+        let reactor = Reactor::start(&settings, clock, |number, mailbox| {
+            Gate::new(Arc::clone(shared), hub.clone(), runtime.clone(), mailbox, number)
+        })?;
+        let mailboxes = reactor.mailboxes().to_vec();
+        let doors = Self { shared: Arc::clone(shared), hub, mailboxes, next: AtomicUsize::new(0) };
+        Ok((Arc::new(doors), DoorsReactor(reactor)))
+    }
+
+    /// The routes of all doors.
+    pub fn routes(self: &Arc<Self>) -> Router {
+        Router::new()
+            .route(door::NATIVE.path, get(upgrade::native))
+            .route(door::FEED.path, get(upgrade::feed))
+            .route(door::SSE.path, get(stream::open))
+            .with_state(Arc::clone(self))
+    }
+
+    /// Tells every client to come back elsewhere or later, and closes the connections spread over the drain window.
+    pub fn drain(&self) {
+        for mailbox in &self.mailboxes {
+            mailbox.note(Note::Drain);
+        }
+    }
+
+    /// How many topics are watched.
+    #[must_use]
+    pub fn watched_topics(&self) -> usize {
+        self.hub.watched_topics()
+    }
+
+    fn mailbox(&self) -> &Mailbox<Gate> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed) % self.mailboxes.len();
+        &self.mailboxes[number]
+    }
+}
+
+/// The threads behind the doors; stop them last.
+pub struct DoorsReactor(Reactor<Gate>);
+
+impl DoorsReactor {
+    /// Drops what is still connected and waits for the threads.
+    pub fn stop(self) {
+        self.0.stop();
+    }
+}
+
+/// Writes an event as a frame: once per dialect, whoever and how many read it.
+fn encode_frame(format: usize, event: &EventView<'_>, out: &mut Vec<u8>) {
+    let dialect = Dialect::ALL[format];
+    if dialect == Dialect::Sse {
+        dialect.encode_event(event, out);
+        return;
+    }
+    // Almost every frame's header has four bytes (payloads of 126 to 65,535 bytes): leave room for that and mend the rest.
+    const USUAL_HEADER: [u8; 4] = [0; 4];
+    let start = out.len();
+    out.extend_from_slice(&USUAL_HEADER);
+    dialect.encode_event(event, out);
+    let payload = out.len() - start - USUAL_HEADER.len();
+    let mut header = Vec::with_capacity(10);
+    write_header(&mut header, Opcode::Text, payload);
+    out.splice(start..start + USUAL_HEADER.len(), header);
+}

@@ -1,0 +1,125 @@
+//! What the gate keeps per connection. One per open socket, so every byte counts.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use towline_auth::Identity;
+use towline_hub::Run;
+use towline_protocol::Offset;
+
+use super::door::Door;
+use crate::server::Place;
+
+/// One connection. About 100 bytes, plus 32 per subscription.
+pub struct Session {
+    pub(super) door: &'static Door,
+    /// `None` for a connection that is told why it may not be here, and nothing else.
+    pub(super) identity: Option<Arc<Identity>>,
+    pub(super) subscriptions: Vec<Subscription>,
+    /// At most one subscription at a time reads the log.
+    pub(super) catch_up: Option<Box<CatchUp>>,
+    /// Requests whose answer is being made elsewhere.
+    pub(super) in_flight: u16,
+    /// A subscribe or auth is being worked on: later requests wait, so that answers keep their order.
+    pub(super) awaiting: bool,
+    pub(super) pinged: bool,
+    pub(super) warned_of_expiry: bool,
+    errors: u16,
+    errors_since_s: u32,
+    pub(super) _place: Place,
+}
+
+/// A cursor.
+pub struct Subscription {
+    /// Everything up to here was written.
+    pub(super) after: Offset,
+    /// Replay ends here; 0 if there is none to report.
+    pub(super) replay_to: Offset,
+    /// The topic's number in this worker.
+    pub(super) topic: u32,
+    /// The subscription's place among the topic's.
+    pub(super) seat: u32,
+    /// Events written while replaying.
+    pub(super) replayed: u32,
+    pub(super) state: State,
+}
+
+/// Where a cursor is served from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// The window, and it is at its head.
+    Live,
+    /// The window, and the socket is slower than the topic.
+    Lagging,
+    /// The log.
+    CatchingUp,
+}
+
+/// Pages of the log on their way to one cursor.
+#[derive(Default)]
+pub struct CatchUp {
+    /// Which subscription's.
+    pub(super) topic: u32,
+    /// Tells a page of this catch-up from one of an earlier one.
+    pub(super) serial: u32,
+    /// At most two: one that is written, one read ahead.
+    pub(super) pages: VecDeque<Arc<Run>>,
+    pub(super) reading: bool,
+    /// The log has nothing after the pages: the window has it.
+    pub(super) at_head: bool,
+}
+
+const ERRORS_WINDOW: Duration = Duration::from_secs(60);
+
+impl Session {
+    pub(super) fn new(door: &'static Door, identity: Option<Arc<Identity>>, place: Place) -> Self {
+        Self {
+            door,
+            identity,
+            subscriptions: Vec::new(),
+            catch_up: None,
+            in_flight: 0,
+            awaiting: false,
+            pinged: false,
+            warned_of_expiry: false,
+            errors: 0,
+            errors_since_s: 0,
+            _place: place,
+        }
+    }
+
+    pub(super) fn subscription(&self, topic: u32) -> Option<usize> {
+        self.subscriptions.iter().position(|subscription| subscription.topic == topic)
+    }
+
+    /// Counts an error that the client caused; true if there were too many within a minute.
+    pub(super) fn too_many_errors(&mut self, uptime: Duration, errors_max: u32) -> bool {
+        let now_s = uptime.as_secs() as u32;
+        if now_s.saturating_sub(self.errors_since_s) >= ERRORS_WINDOW.as_secs() as u32 {
+            self.errors_since_s = now_s;
+            self.errors = 0;
+        }
+        self.errors = self.errors.saturating_add(1);
+        u32::from(self.errors) > errors_max
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_stays_small() {
+        assert!(size_of::<Session>() <= 88, "{}", size_of::<Session>());
+        assert!(size_of::<Subscription>() <= 32, "{}", size_of::<Subscription>());
+    }
+
+    #[test]
+    fn errors_are_counted_within_a_minute() {
+        let mut session = Session::new(&super::super::door::NATIVE, None, Place::default());
+        let at = Duration::from_secs(1000);
+        assert!(!session.too_many_errors(at, 2) && !session.too_many_errors(at, 2) && session.too_many_errors(at, 2));
+        assert!(!session.too_many_errors(at + ERRORS_WINDOW, 2));
+    }
+}

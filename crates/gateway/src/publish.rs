@@ -1,0 +1,187 @@
+//! Publishing, the same for REST and sockets: check each item, ask whether its topic is allowed, append what is left in one call.
+//!
+//! It knows no HTTP and no frames. The two steps are apart because the first borrows the request's text and the second outlives it.
+
+use std::future::Future;
+
+use towline_auth::Identity;
+use towline_log::{AppendError, EventLog};
+use towline_protocol::message::StoredAt;
+use towline_protocol::{ErrorBody, ErrorCode, EventLimits, NewEvent, PublishItem, PublishResult, Refusal, TopicName};
+
+/// Items that were looked at: those that may be appended, and why the others may not.
+#[derive(Debug, Default)]
+pub struct Prepared {
+    events: Vec<NewEvent>,
+    /// One per item, in the order given.
+    slots: Vec<Slot>,
+}
+
+#[derive(Debug)]
+enum Slot {
+    /// The next of `events`.
+    Event {
+        id: Box<str>,
+        topic: TopicName,
+    },
+    Refused {
+        id: Option<String>,
+        error: ErrorBody,
+    },
+}
+
+impl Prepared {
+    /// How many items there are, refused ones included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether there is no item.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// How many items may be appended.
+    #[must_use]
+    pub fn accepted(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Bytes that wait to be appended.
+    #[must_use]
+    pub fn body_bytes(&self) -> usize {
+        self.events.iter().map(NewEvent::body_bytes).sum()
+    }
+
+    /// Adds an item that could not be read, or the next one after those already prepared.
+    pub fn push(&mut self, identity: &Identity, item: Result<PublishItem<'_>, Refusal>, limits: &EventLimits) {
+        let given = item.as_ref().ok().and_then(|item| item.id.as_deref()).map(shown_id);
+        match item.and_then(|item| check(identity, &item, limits)) {
+            Ok(event) => {
+                self.slots.push(Slot::Event { id: event.id.clone(), topic: event.topic.clone() });
+                self.events.push(event);
+            }
+            Err(refusal) => self.slots.push(Slot::Refused { id: given, error: refusal.into() }),
+        }
+    }
+}
+
+/// Checks items and authorises each one's topic.
+pub fn prepare<'a>(
+    identity: &Identity,
+    items: impl Iterator<Item = Result<PublishItem<'a>, Refusal>>,
+    limits: &EventLimits,
+) -> Prepared {
+    let mut prepared = Prepared::default();
+    items.for_each(|item| prepared.push(identity, item, limits));
+    prepared
+}
+
+fn check(identity: &Identity, item: &PublishItem<'_>, limits: &EventLimits) -> Result<NewEvent, Refusal> {
+    // The topic first: who may not publish there learns nothing about what else is wrong, and costs nothing more.
+    let topic = TopicName::new(&item.topic).map_err(|error| Refusal::new(ErrorCode::InvalidTopic, error.to_string()))?;
+    if !identity.may_publish(&topic) {
+        return Err(Refusal::new(
+            ErrorCode::Forbidden,
+            format!("{:?} may not publish to {topic}: it takes a service key or a token with a publish grant", identity.subject),
+        ));
+    }
+    NewEvent::accept(item, limits)
+}
+
+/// A publisher's id as it is echoed in a refusal: it may be anything, so it is cut.
+fn shown_id(id: &str) -> String {
+    id.chars().take(towline_protocol::event::EVENT_ID_BYTES_MAX).collect()
+}
+
+/// Appends what was accepted in one call of the log and gives one result per item, in the order given. With `atomic`, one refused item
+/// keeps all others from being stored.
+///
+/// The append begins when this function is called, not when the future is first polled, so that calls made one after another are
+/// stored in that order. Dropping the future stops waiting; the events may still be stored.
+pub fn store(log: &dyn EventLog, prepared: Prepared, atomic: bool) -> impl Future<Output = Vec<PublishResult>> + Send + use<> {
+    let Prepared { events, slots } = prepared;
+    let held_back = atomic && events.len() < slots.len();
+    let append = if held_back || events.is_empty() { None } else { Some(log.append(events)) };
+    async move {
+        let appended = match append {
+            Some(append) => append.await,
+            None => Ok(Vec::new()),
+        };
+        let (positions, error) = match appended {
+            Ok(appended) => (appended, None),
+            Err(error) => (Vec::new(), Some(append_error(&error))),
+        };
+        let mut positions = positions.into_iter();
+        let missing = || match (&error, held_back) {
+            (Some(error), _) => error.clone(),
+            (None, true) => {
+                ErrorBody::new(ErrorCode::NotAttempted, "another item of this atomic request was refused, so nothing was stored")
+            }
+            (None, false) => ErrorBody::new(ErrorCode::Internal, "the log gave no answer for this event"),
+        };
+        let results = slots.into_iter().map(|slot| match slot {
+            Slot::Refused { id, error } => PublishResult::Refused { id, error },
+            Slot::Event { id, topic } => match positions.next() {
+                None => PublishResult::Refused { id: Some(id.into()), error: missing() },
+                Some(at) => {
+                    let stored = StoredAt {
+                        id: id.into(),
+                        topic: topic.as_str().to_owned(),
+                        epoch: at.position.epoch,
+                        offset: at.position.offset,
+                        ts: at.ts_ms as f64 / 1000.0,
+                    };
+                    if at.duplicate { PublishResult::Duplicate(stored) } else { PublishResult::Stored(stored) }
+                }
+            },
+        });
+        results.collect()
+    }
+}
+
+/// What a refused append means for the publisher. The device's own words stay in the server's log.
+fn append_error(error: &AppendError) -> ErrorBody {
+    match error {
+        AppendError::Full => {
+            ErrorBody::new(ErrorCode::StorageFull, "the server's disk is full; nothing was stored; try again later")
+        }
+        AppendError::Busy => {
+            ErrorBody::new(ErrorCode::Unavailable, "too many appends are waiting; nothing was stored; try again soon")
+        }
+        AppendError::Closed => {
+            ErrorBody::new(ErrorCode::Unavailable, "the server is shutting down; publish again after it is back")
+        }
+        AppendError::Invalid(why) => ErrorBody::new(ErrorCode::TooLarge, format!("the log cannot take this: {why}")),
+        AppendError::Failed(why) => {
+            tracing::error!(%why, "an append failed");
+            ErrorBody::new(ErrorCode::StorageFailed, "the server's storage failed; nothing was acknowledged; try again later")
+        }
+    }
+}
+
+/// How many results there are of each kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Stored.
+    pub stored: u64,
+    /// Known before.
+    pub duplicates: u64,
+    /// Not stored.
+    pub refused: u64,
+}
+
+impl Tally {
+    /// Adds results.
+    pub fn add(&mut self, results: &[PublishResult]) {
+        for result in results {
+            match result {
+                PublishResult::Stored(_) => self.stored += 1,
+                PublishResult::Duplicate(_) => self.duplicates += 1,
+                PublishResult::Refused { .. } => self.refused += 1,
+            }
+        }
+    }
+}
