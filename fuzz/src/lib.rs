@@ -4,6 +4,7 @@
 //! `tests/brief.rs` runs all of them on every test run, with a seeded mutator on stable Rust; `libfuzzer/` runs one of them guided by
 //! coverage, for as long as wanted. Both start from `corpus/<target>/`, to which the input of every bug found is added.
 
+pub mod auth;
 pub mod handshake;
 pub mod protocol;
 pub mod websocket;
@@ -22,4 +23,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("timestamp", protocol::timestamp),
     ("publish_item", protocol::publish_item),
     ("client_message", protocol::client_message),
+    ("places", auth::places),
+    ("token", auth::token),
+    ("claims", auth::claims),
 ];

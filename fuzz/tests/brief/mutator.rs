@@ -53,11 +53,12 @@ impl Mutator {
         Self { random: fastrand::Rng::with_seed(seed), corpus, input: Vec::new() }
     }
 
-    /// The next input: one of the corpus, changed in one to six places.
+    /// The next input: one of the corpus, changed in one to six places. Rather few: what stays well-formed reaches deeper.
     pub fn next_input(&mut self) -> &[u8] {
         let from = self.random.usize(..self.corpus.len());
         self.input.clone_from(&self.corpus[from]);
-        for _ in 0..self.random.usize(1..=6) {
+        let most = self.random.usize(1..=6);
+        for _ in 0..self.random.usize(1..=most) {
             self.mutate();
         }
         self.input.truncate(INPUT_BYTES_MAX);
