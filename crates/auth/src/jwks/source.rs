@@ -75,12 +75,13 @@ impl KeySource {
         let now = self.clock.uptime();
         let mut state = self.state.lock();
         let state = &mut *state;
-        let Some(loaded) = state.keys.as_ref().filter(|loaded| now - loaded.at <= self.policy.stale_max) else {
+        let Some(loaded) = state.keys.as_ref().filter(|loaded| now.saturating_sub(loaded.at) <= self.policy.stale_max) else {
             let hopeless = fetched || (!state.in_flight && now < state.quiet_until);
             return if hopeless { Lookup::Unavailable } else { Lookup::Fetch(state.landings) };
         };
         let found = loaded.set.find(key_id, algorithm).cloned();
-        let old = now - loaded.at >= self.policy.refresh_after;
+        // Saturating: a fetch may have landed since `now` was read.
+        let old = now.saturating_sub(loaded.at) >= self.policy.refresh_after;
         if old {
             self.start(state, now, None);
         }
