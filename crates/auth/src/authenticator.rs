@@ -10,7 +10,7 @@ use towline_clock::Clock;
 use towline_protocol::TopicPattern;
 
 use crate::claims::{ClaimPath, Claims, Leeway, subject_is_valid};
-use crate::config::{AuthConfig, AuthConfigError, AuthProblem, SharedSecret};
+use crate::config::{AuthConfig, AuthConfigError, AuthProblem, IssuerConfig, SharedSecret};
 use crate::error::{AuthError, InvalidReason};
 use crate::grant::{Grants, RuleBook};
 use crate::identity::{Identity, IdentityKind};
@@ -244,27 +244,23 @@ impl Inner {
 }
 
 fn key_sources(config: &AuthConfig, urls: Vec<reqwest::Url>, clock: &Clock) -> Result<Vec<Arc<KeySource>>, AuthConfigError> {
-    if urls.is_empty() {
-        return Ok(Vec::new());
-    }
-    let fetcher = Fetcher::new(config.jwks.fetch_timeout, config.jwks.body_bytes_max).map_err(|error| {
-        let message = format!("keys could not be fetched from anywhere: {error}");
-        AuthConfigError(vec![AuthProblem { setting: "issuers".to_owned(), message }])
-    })?;
-    let source = |(issuer, url): (&crate::config::IssuerConfig, _)| {
-        Arc::new(KeySource {
+    let source = |(i, (issuer, url)): (usize, (&IssuerConfig, _))| {
+        let fetcher = Fetcher::new(url, config.jwks.fetch_timeout, config.jwks.body_bytes_max).map_err(|error| {
+            let message = format!("cannot be fetched from: {error}; are the system's CA certificates installed?");
+            AuthConfigError(vec![AuthProblem { setting: format!("issuers[{i}].jwks_url"), message }])
+        })?;
+        Ok(Arc::new(KeySource {
             issuer: issuer.issuer.clone(),
             audiences: issuer.audiences.clone(),
             algorithms: issuer.algorithms.clone(),
-            url,
-            fetcher: fetcher.clone(),
+            fetcher,
             policy: config.jwks.clone(),
             clock: clock.clone(),
             state: Mutex::default(),
             landed: watch::Sender::new(0),
-        })
+        }))
     };
-    Ok(config.issuers.iter().zip(urls).map(source).collect())
+    config.issuers.iter().zip(urls).enumerate().map(source).collect()
 }
 
 impl fmt::Debug for Authenticator {

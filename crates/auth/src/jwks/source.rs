@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
-use reqwest::Url;
 use tokio::sync::watch;
 use towline_clock::Clock;
 use tracing::{info, warn};
@@ -22,13 +21,12 @@ use crate::algorithm::SigningAlgorithm;
 /// The most key ids remembered as unknown. When it is full the cool-down alone limits the fetches.
 const UNKNOWN_MAX: usize = 256;
 
-/// The keys of one configured (issuer, address).
+/// The keys of one configured (issuer, address); the fetcher holds the address.
 pub(crate) struct KeySource {
     /// The exact `iss`; None takes what no other source is named for.
     pub(crate) issuer: Option<String>,
     pub(crate) audiences: Vec<String>,
     pub(crate) algorithms: Vec<SigningAlgorithm>,
-    pub(crate) url: Url,
     pub(crate) fetcher: Fetcher,
     pub(crate) policy: JwksPolicy,
     pub(crate) clock: Clock,
@@ -152,7 +150,7 @@ impl KeySource {
             state.failed = outcome.is_err();
             match outcome {
                 Ok((set, skipped)) => {
-                    info!(host = self.url.host_str(), keys = set.len(), skipped, "fetched an issuer's keys");
+                    info!(host = self.fetcher.host(), keys = set.len(), skipped, "fetched an issuer's keys");
                     state.unknown.retain(|key_id, _| !set.has(key_id));
                     // Here and not by the waiter: between landing and its waking, another unknown key could start a fetch.
                     if let Some(missing) = wanted.filter(|key_id| !set.has(key_id)) {
@@ -161,7 +159,7 @@ impl KeySource {
                     state.keys = Some(Loaded { set, at: now });
                 }
                 Err(error) => {
-                    warn!(host = self.url.host_str(), %error, "an issuer's keys could not be fetched");
+                    warn!(host = self.fetcher.host(), %error, cause = error.root_cause(), "an issuer's keys could not be fetched");
                     state.quiet_until = now + self.policy.cool_down;
                 }
             }
@@ -180,7 +178,7 @@ struct Flight {
 
 impl Flight {
     async fn fly(mut self) {
-        let outcome = match self.source.fetcher.fetch(&self.source.url).await {
+        let outcome = match self.source.fetcher.fetch().await {
             Ok(body) => KeySet::parse(&body, &self.source.algorithms).map_err(FetchError::NotAKeySet),
             Err(error) => Err(error),
         };
