@@ -1,0 +1,127 @@
+//! Ids that were appended lately, so that an id appended again is recognised. Bounded by time and by count.
+
+use std::collections::VecDeque;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::time::Duration;
+
+use hashbrown::HashTable;
+
+/// Stands for (topic, id). 128 bits under a random key: that two ids meet by chance, or by a publisher's intent, is not to be expected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Key(u64, u64);
+
+/// Makes keys; its secret lives as long as the process.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Keying(RandomState, RandomState);
+
+impl Keying {
+    pub fn key(&self, topic: &str, id: &str) -> Key {
+        let half = |state: &RandomState| {
+            let mut hasher = state.build_hasher();
+            hasher.write(topic.as_bytes());
+            // A byte that neither may contain.
+            hasher.write_u8(0);
+            hasher.write(id.as_bytes());
+            hasher.finish()
+        };
+        Key(half(&self.0), half(&self.1))
+    }
+}
+
+/// Where an id was stored first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FirstSeen {
+    pub offset: u64,
+    pub ts_ms: u64,
+}
+
+/// The ids of the window. 32 bytes each in the table and 16 in the order.
+#[derive(Debug)]
+pub(crate) struct Dedup {
+    seen: HashTable<(Key, FirstSeen)>,
+    order: VecDeque<Key>,
+    window_ms: u64,
+    ids_max: usize,
+}
+
+impl Dedup {
+    pub fn new(window: Duration, ids_max: usize) -> Self {
+        let window_ms = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
+        Self { seen: HashTable::new(), order: VecDeque::new(), window_ms, ids_max }
+    }
+
+    /// The first sighting, if it is inside the window at `now_ms`.
+    pub fn find(&self, key: Key, now_ms: u64) -> Option<FirstSeen> {
+        let (_, first) = self.seen.find(key.0, |(other, _)| *other == key)?;
+        (first.ts_ms.saturating_add(self.window_ms) > now_ms).then_some(*first)
+    }
+
+    /// Remembers an id, and forgets what is too old or too much. Times must not decrease from call to call.
+    pub fn insert(&mut self, key: Key, first: FirstSeen) {
+        self.expire(first.ts_ms);
+        if self.ids_max == 0 || self.window_ms == 0 {
+            return;
+        }
+        if let Some(slot) = self.seen.find_mut(key.0, |(other, _)| *other == key) {
+            slot.1 = first;
+            return;
+        }
+        if self.order.len() >= self.ids_max
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.forget(oldest);
+        }
+        self.seen.insert_unique(key.0, (key, first), |(key, _)| key.0);
+        self.order.push_back(key);
+    }
+
+    /// Forgets what left the window.
+    pub fn expire(&mut self, now_ms: u64) {
+        while let Some(oldest) = self.order.front().copied() {
+            if self.find(oldest, now_ms).is_some() {
+                break;
+            }
+            self.order.pop_front();
+            self.forget(oldest);
+        }
+    }
+
+    fn forget(&mut self, key: Key) {
+        if let Ok(entry) = self.seen.find_entry(key.0, |(other, _)| *other == key) {
+            entry.remove();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_remembered_for_the_window_and_the_oldest_go_first() {
+        let keying = Keying::default();
+        let mut dedup = Dedup::new(Duration::from_millis(100), 3);
+        let key = |n: u64| keying.key("t", &n.to_string());
+        for n in 0..4 {
+            dedup.insert(key(n), FirstSeen { offset: n + 1, ts_ms: n });
+        }
+        assert_eq!(dedup.find(key(0), 4), None, "one too many: the oldest is forgotten");
+        assert_eq!(dedup.find(key(1), 4), Some(FirstSeen { offset: 2, ts_ms: 1 }));
+        assert_eq!(dedup.find(key(1), 101), None, "out of the window");
+        assert_ne!(keying.key("a", "bc"), keying.key("ab", "c"));
+        dedup.expire(1_000);
+        assert_eq!((dedup.seen.len(), dedup.order.len()), (0, 0));
+    }
+
+    #[test]
+    fn an_id_seen_again_after_the_window_is_remembered_anew() {
+        let keying = Keying::default();
+        let mut dedup = Dedup::new(Duration::from_millis(10), 8);
+        let key = keying.key("t", "x");
+        dedup.insert(key, FirstSeen { offset: 1, ts_ms: 0 });
+        dedup.insert(key, FirstSeen { offset: 2, ts_ms: 50 });
+        assert_eq!(dedup.find(key, 55), Some(FirstSeen { offset: 2, ts_ms: 50 }));
+        assert_eq!(dedup.order.len(), 1);
+    }
+}
