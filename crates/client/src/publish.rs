@@ -73,6 +73,12 @@ impl Publish {
         self
     }
 
+    /// Another event with the same contents: give each event made from a template its own id.
+    #[must_use]
+    pub fn fresh_id(self) -> Self {
+        self.id(new_event_id())
+    }
+
     /// The payload.
     #[must_use]
     pub fn data(mut self, data: impl Into<serde_json::Value>) -> Self {
