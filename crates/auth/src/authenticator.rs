@@ -10,10 +10,11 @@ use towline_clock::Clock;
 use towline_protocol::TopicPattern;
 
 use crate::claims::{ClaimPath, Claims, Leeway, subject_is_valid};
-use crate::config::{AuthConfig, AuthConfigError, AuthProblem, IssuerConfig, SharedSecret};
+use crate::config::{AuthConfig, AuthConfigError, AuthProblem, SharedSecret};
 use crate::error::{AuthError, InvalidReason};
 use crate::grant::{Grants, RuleBook};
 use crate::identity::{Identity, IdentityKind};
+use crate::issuer::IssuerConfig;
 use crate::jwks::{Fetcher, KeySource, Lookup};
 use crate::service_key::ServiceKeys;
 use crate::token::{ClaimedAlgorithm, CompactToken, TOKEN_BYTES_MAX};

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::algorithm::{KeyKind, SigningAlgorithm};
-use crate::config::IssuerConfig;
+use crate::issuer::IssuerConfig;
 
 /// What the issuer answers to whoever asks for its keys.
 #[derive(Debug, Clone)]

@@ -1,14 +1,17 @@
 //! What an identity may watch and publish, from token to topic.
 
-use serde_json::json;
+use jsonwebtoken::{EncodingKey, Header};
+use proptest::prelude::*;
+use serde_json::{Value, json};
 use towline_auth::testing::TestIssuer;
 use towline_auth::{
     AuthConfig, AuthError, AuthMode, Authenticator, GrantCondition, GrantRule, Identity, IdentityKind, InvalidReason,
+    SharedSecret,
 };
 use towline_clock::Clock;
 use towline_protocol::TopicName;
 
-use crate::{NOW_MS, judge, trusting};
+use crate::{NOW_MS, SECRET, judge, trusting};
 
 fn topic(name: &str) -> TopicName {
     TopicName::new(name).unwrap()
@@ -95,7 +98,7 @@ fn development_mode_believes_a_name_and_enforced_mode_does_not() {
     }
     assert_eq!(auth.try_authenticate("x.y.z").unwrap().err(), Some(InvalidReason::Malformed.into()));
 
-    let config = AuthConfig { shared_secrets: vec![towline_auth::SharedSecret::new(crate::SECRET)], ..AuthConfig::default() };
+    let config = AuthConfig { shared_secrets: vec![SharedSecret::new(SECRET)], ..AuthConfig::default() };
     let auth = Authenticator::new(config, Clock::manual(NOW_MS)).unwrap();
     assert_eq!(auth.development_identity("u1").err(), Some(AuthError::Missing));
 }
@@ -105,4 +108,66 @@ fn an_identity_is_small() {
     let subject_bytes = 32;
     let reference_counts = 16;
     assert!(size_of::<Identity>() + reference_counts + subject_bytes <= 160, "{} bytes", size_of::<Identity>());
+}
+
+/// Texts out of the characters that matter for topics, so that hostile ones are met often.
+fn text() -> impl Strategy<Value = String> {
+    "[ab:*/.{} ]{0,4}"
+}
+
+fn json_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        text().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 16, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::hash_map(text(), inner, 0..4).prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    /// Whatever the claims are, judging them is total, and without a grant nobody reaches another's topics.
+    #[test]
+    fn no_claims_reach_into_anothers_topics(sub in text(), org in json_value(), team in json_value(), other in "[ab./]{1,4}") {
+        let rule = GrantRule {
+            when: GrantCondition::Authenticated,
+            subscribe: vec!["room:{sub}:*".into(), "org:{org_id}:*".into(), "team:{team}/*".into()],
+            publish: vec!["inbox/{sub}".into()],
+        };
+        let config = AuthConfig { shared_secrets: vec![SharedSecret::new(SECRET)], rules: vec![rule], ..AuthConfig::default() };
+        let auth = Authenticator::new(config, Clock::manual(NOW_MS)).unwrap();
+        let claims = json!({"sub": sub, "org_id": org, "team": team, "exp": NOW_MS / 1000 + 60});
+        let token = jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap();
+        if let Ok(who) = auth.try_authenticate(&token).unwrap() {
+            prop_assert_eq!(&*who.subject, &*sub);
+            for (prefix, own) in [("user:", Some(&*sub)), ("org:", who.org.as_deref())] {
+                prop_assert_eq!(may_watch(&who, &format!("{prefix}{other}")), own == Some(&*other));
+            }
+            prop_assert_eq!(may_watch(&who, &format!("room:{other}:x")), *sub == *other && !sub.contains('/'));
+            prop_assert_eq!(may_watch(&who, &format!("org:{other}:x")), who.org.as_deref() == Some(&*other));
+            let teams = claims["team"].as_str().is_some_and(|team| !team.contains('/') && other.starts_with(&format!("{team}/")));
+            prop_assert_eq!(may_watch(&who, &format!("team:{other}x")), teams && !claims["team"].as_str().unwrap_or("").is_empty());
+            prop_assert_eq!(may_publish(&who, &format!("inbox/{other}")), *sub == *other && !sub.contains('/'));
+        }
+    }
+
+    /// Claims of any shape under any name that Towline reads.
+    #[test]
+    fn any_signed_claims_are_judged_without_panic(
+        name in "(sub|exp|nbf|iat|iss|aud|jti|org_id|o|topics|towline)",
+        value in json_value(),
+    ) {
+        let config = AuthConfig { shared_secrets: vec![SharedSecret::new(SECRET)], ..AuthConfig::default() };
+        let auth = Authenticator::new(config, Clock::manual(NOW_MS)).unwrap();
+        let mut claims = json!({"sub": "u", "exp": NOW_MS / 1000 + 60});
+        claims[&name] = value;
+        let token = jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap();
+        let _ = auth.try_authenticate(&token).unwrap();
+    }
 }

@@ -43,7 +43,7 @@ async fn a_token_without_a_key_id_needs_a_key_that_is_alone() {
     assert_eq!(reason(&auth, &token).await, InvalidReason::KeyIdMissing);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_crowd_at_a_cold_start_makes_one_fetch() {
     let issuer = TestIssuer::start().await.unwrap();
     issuer.answer(Answer::Held);
@@ -62,7 +62,7 @@ async fn a_crowd_at_a_cold_start_makes_one_fetch() {
     assert_eq!(issuer.asked(), 1);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_flood_of_unknown_key_ids_makes_one_fetch_per_cool_down() {
     let issuer = TestIssuer::start().await.unwrap();
     let (auth, clock) = trusting(&issuer);
