@@ -1,0 +1,73 @@
+//! Deliveries per second of the server's CPU, from one publisher to 1,000 subscribers.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::Stretch;
+use crate::bench::Bench;
+use crate::figures::Outcome;
+use crate::loader::Audience;
+use crate::systems::{Kind, System};
+
+const SUBSCRIBERS: usize = 1_000;
+const PAYLOAD_BYTES: usize = 128;
+/// The figure for one message in flight, and for bursts of 32.
+pub const MODES: [(&str, usize); 2] = [("one message in flight", 1), ("bursts of 32", 32)];
+const SPAN: Duration = Duration::from_secs(3);
+
+pub fn run(bench: &Bench) -> Outcome {
+    let mut outcome = Outcome::new(
+        "fanout",
+        "Deliveries per second of server CPU",
+        &[
+            "1,000 subscribers of one topic, one publisher over WebSocket, JSON payloads of 128 bytes. One message in flight: the next one is published when all 1,000 have the last. Bursts of 32: 32 messages with one write, the next burst when all 32,000 deliveries have been read.",
+            "Every delivery's number is checked: a lost, doubled or reordered message fails the run.",
+            "Five repetitions of 3 s, interleaved over the systems, after a warm-up of 1 s each. CPU is user plus system time of all the server's processes.",
+            "Towline keeps every event durably (fsync before it is acknowledged) and wraps it in an envelope with id, topic, time and position; the peers keep messages in memory and deliver the bare payload.",
+            "nchan: access_log off, a buffer of 10,000 messages, 1 or 2 nginx workers. NATS: core NATS over WebSocket without TLS and compression, defaults otherwise.",
+        ],
+        &[
+            "Loader and server share the cores, so deliveries per second of wall time say little about either.",
+            "One topic, one publisher; not many topics at once.",
+        ],
+    );
+    let kinds = [Kind::Towline, Kind::Nchan { workers: 2 }, Kind::Nchan { workers: 1 }, Kind::NatsOfDebian, Kind::NatsOfPypi];
+    let mut stands = Vec::new();
+    for kind in kinds {
+        match stand(bench, kind) {
+            Ok(stand) => stands.push((stand.0.name.clone(), stand)),
+            Err(error) => outcome.failed(&kind.label(), &error),
+        }
+    }
+    super::interleave(&mut outcome, bench.repetitions(5), stands, |outcome, name, (system, audience)| {
+        for (figure, burst) in MODES {
+            let (delivered, cpu, wall) = measure(bench, system, audience, burst, bench.span(SPAN))?;
+            outcome.record(figure, name, "deliveries per CPU-second", delivered / cpu);
+            outcome.record(&format!("{figure}, wall"), name, "deliveries per second", delivered / wall);
+        }
+        Ok(())
+    });
+    outcome
+}
+
+fn stand(bench: &Bench, kind: Kind) -> Result<(System, Audience)> {
+    let system = kind.start(bench)?;
+    let mut audience = Audience::gather(&system, &bench.clock, "thread:fanout", SUBSCRIBERS)?;
+    for (_, burst) in MODES {
+        measure(bench, &system, &mut audience, burst, Duration::from_millis(500))?;
+    }
+    Ok((system, audience))
+}
+
+/// Publishes for this long; answers deliveries, seconds of CPU and seconds.
+fn measure(bench: &Bench, system: &System, audience: &mut Audience, burst: usize, span: Duration) -> Result<(f64, f64, f64)> {
+    let stretch = Stretch::begin(&bench.clock, &system.server);
+    let (before, until) = (audience.delivered(), bench.clock.uptime() + span);
+    while bench.clock.uptime() < until {
+        audience.publish(system, burst, PAYLOAD_BYTES)?;
+        audience.await_all()?;
+    }
+    let (cpu, wall) = stretch.end();
+    Ok(((audience.delivered() - before) as f64, cpu, wall))
+}
