@@ -15,7 +15,7 @@ use crate::error::{AuthError, InvalidReason};
 use crate::grant::{Grants, RuleBook};
 use crate::identity::{Identity, IdentityKind};
 use crate::issuer::IssuerConfig;
-use crate::jwks::{Fetcher, KeySource, Lookup};
+use crate::jwks::{Fetcher, KeySource, Lookup, root_cause};
 use crate::service_key::ServiceKeys;
 use crate::token::{ClaimedAlgorithm, CompactToken, TOKEN_BYTES_MAX};
 
@@ -247,7 +247,7 @@ impl Inner {
 fn key_sources(config: &AuthConfig, urls: Vec<reqwest::Url>, clock: &Clock) -> Result<Vec<Arc<KeySource>>, AuthConfigError> {
     let source = |(i, (issuer, url)): (usize, (&IssuerConfig, _))| {
         let fetcher = Fetcher::new(url, config.jwks.fetch_timeout, config.jwks.body_bytes_max).map_err(|error| {
-            let message = format!("cannot be fetched from: {error}; are the system's CA certificates installed?");
+            let message = format!("keys cannot be fetched: {}; are the system's CA certificates installed?", root_cause(&error));
             AuthConfigError(vec![AuthProblem { setting: format!("issuers[{i}].jwks_url"), message }])
         })?;
         Ok(Arc::new(KeySource {

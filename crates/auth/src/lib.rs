@@ -11,6 +11,24 @@
 //! - An address that keys are fetched from comes from configuration, never from a token.
 //! - A key is found by (issuer, address, key id, algorithm): one issuer's key never checks another's token.
 //! - Nothing that holds a secret prints it, and no error text carries a part of a credential.
+//!
+//! ```
+//! use std::time::Duration;
+//! use towline_auth::{AuthConfig, Authenticator, MintClaims, Secret, SharedSecret, mint};
+//! use towline_clock::Clock;
+//! use towline_protocol::TopicName;
+//!
+//! let secret = "32 bytes or more, from a generator";
+//! let clock = Clock::system();
+//! let config = AuthConfig { shared_secrets: vec![SharedSecret::new(secret)], ..AuthConfig::default() };
+//! let auth = Authenticator::new(config, clock.clone())?;
+//!
+//! let claims = MintClaims { subject: "42".into(), ttl: Duration::from_secs(60), ..MintClaims::default() };
+//! let token = mint(&Secret::new(secret), &claims, clock.unix_ms())?;
+//! let who = auth.try_authenticate(&token).expect("no key has to be fetched for a shared secret")?;
+//! assert!(who.may_subscribe(&TopicName::new("user:42")?) && !who.may_subscribe(&TopicName::new("user:43")?));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod algorithm;
 mod authenticator;

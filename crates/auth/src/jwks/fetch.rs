@@ -26,15 +26,13 @@ pub(crate) enum FetchError {
     Abandoned,
 }
 
-impl FetchError {
-    /// The error at the bottom, such as "connection refused": the top only says that the request failed.
-    pub(crate) fn root_cause(&self) -> String {
-        let mut cause: &dyn std::error::Error = self;
-        while let Some(next) = cause.source() {
-            cause = next;
-        }
-        cause.to_string()
+/// The error at the bottom, such as "connection refused": the top often only says that something failed.
+pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
     }
+    cause.to_string()
 }
 
 impl Fetcher {

@@ -6,7 +6,7 @@ mod source;
 
 use std::time::Duration;
 
-pub(crate) use fetch::Fetcher;
+pub(crate) use fetch::{Fetcher, root_cause};
 pub(crate) use source::{KeySource, Lookup};
 
 /// How issuers' keys are fetched and kept. The defaults suit every issuer known to us.

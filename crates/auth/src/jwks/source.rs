@@ -14,7 +14,7 @@ use towline_clock::Clock;
 use tracing::{info, warn};
 
 use super::JwksPolicy;
-use super::fetch::{FetchError, Fetcher};
+use super::fetch::{FetchError, Fetcher, root_cause};
 use super::key_set::{KeySet, PublicKey};
 use crate::algorithm::SigningAlgorithm;
 
@@ -159,7 +159,7 @@ impl KeySource {
                     state.keys = Some(Loaded { set, at: now });
                 }
                 Err(error) => {
-                    warn!(host = self.fetcher.host(), %error, cause = error.root_cause(), "an issuer's keys could not be fetched");
+                    warn!(host = self.fetcher.host(), %error, cause = root_cause(&error), "an issuer's keys could not be fetched");
                     state.quiet_until = now + self.policy.cool_down;
                 }
             }
