@@ -20,6 +20,8 @@ const FILL_BURST: usize = 10;
 const INTERVAL: Duration = Duration::from_millis(20);
 const PAYLOAD_BYTES: usize = 128;
 const SPAN: Duration = Duration::from_secs(8);
+/// The gateway closes a socket that accepts nothing for 30 s; a run that took that long would not be what it says.
+const STUCK_MAX: Duration = Duration::from_secs(28);
 
 #[derive(Clone, Copy)]
 enum Others {
@@ -70,6 +72,7 @@ fn measure(bench: &Bench, others: Others) -> Result<Run> {
         let stuck: Vec<usize> = audience.subscribers.iter().copied().filter(|id| !readers.contains(id)).collect();
         audience.stop_reading(&stuck)?;
     }
+    let stuck_since = clock.uptime();
     for _ in 0..FILL.0 / FILL_BURST {
         audience.publish(&system, FILL_BURST, FILL.1)?;
         audience.await_all()?;
@@ -98,6 +101,10 @@ fn measure(bench: &Bench, others: Others) -> Result<Run> {
         })?;
     }
     audience.await_all()?;
+    anyhow::ensure!(
+        clock.uptime() < stuck_since + STUCK_MAX,
+        "the machine is too slow: stuck sockets would have been closed meanwhile"
+    );
     let growth_mib = (system.server.memory()? as f64 - before as f64) / 1_048_576.0;
     Ok(Run { latencies_ms, growth_mib })
 }
