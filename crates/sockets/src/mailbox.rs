@@ -24,6 +24,12 @@ impl ConnectionId {
         self.slot
     }
 
+    /// Counts the connections of its worker; no other has it for the next two thousand million connections.
+    #[must_use]
+    pub fn serial(self) -> u32 {
+        self.generation
+    }
+
     pub(crate) fn token(self) -> mio::Token {
         mio::Token((self.generation as usize) << 32 | self.slot as usize)
     }

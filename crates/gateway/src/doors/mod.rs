@@ -11,6 +11,7 @@ mod gate;
 mod local_topics;
 mod requests;
 mod session;
+mod start;
 mod stream;
 mod ticket;
 mod upgrade;
@@ -29,7 +30,6 @@ use towline_sockets::{Mailbox, Reactor};
 
 pub use door::Door;
 use gate::{Gate, Note};
-use ticket::Ticket;
 
 use crate::shared::Shared;
 
@@ -72,7 +72,7 @@ impl Doors {
     }
 
     /// The routes of all doors.
-    pub fn routes(self: &Arc<Self>) -> Router {
+    pub fn routes(self: &Arc<Self>) -> Router<Arc<Shared>> {
         Router::new()
             .route(door::NATIVE.path, get(upgrade::native))
             .route(door::FEED.path, get(upgrade::feed))

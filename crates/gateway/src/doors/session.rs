@@ -66,8 +66,10 @@ pub struct CatchUp {
     /// At most two: one that is written, one read ahead.
     pub(super) pages: VecDeque<Arc<Run>>,
     pub(super) reading: bool,
-    /// The log has nothing after the pages: the window has it.
+    /// What follows the pages was in the window when the last one was read.
     pub(super) at_head: bool,
+    /// The log had nothing after the cursor.
+    pub(super) dry: bool,
 }
 
 const ERRORS_WINDOW: Duration = Duration::from_secs(60);

@@ -36,7 +36,7 @@ pub struct Refused {
     /// The close frame's code…
     pub code: CloseCode,
     /// …and reason.
-    pub reason: &'static str,
+    pub reason: String,
     /// Counts the connection while it lives.
     pub place: Place,
 }

@@ -1,0 +1,243 @@
+//! The gate: what a reactor thread knows and how it answers the reactor's calls. The work itself is in the modules beside.
+
+use std::sync::Arc;
+
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::runtime::Handle;
+use towline_auth::{AuthError, Identity};
+use towline_hub::{CatchUpPage, Hub, Joined, Listener};
+use towline_log::ReadError;
+use towline_protocol::message::TopicRefusal;
+use towline_protocol::{CloseCode, ErrorBody, ErrorCode, PublishResult, ServerMessage, Stamp, TopicName};
+use towline_sockets::websocket::Message;
+use towline_sockets::{Application, ConnectionId, Connections, Ended, Io, Mailbox};
+
+use super::door::{Door, FEED, NATIVE, SSE};
+use super::drain::Drain;
+use super::local_topics::LocalTopics;
+use super::session::Session;
+use super::ticket::Ticket;
+use crate::shared::Shared;
+
+/// One reactor thread's side of the doors.
+pub struct Gate {
+    pub(super) shared: Arc<Shared>,
+    pub(super) hub: Hub,
+    pub(super) runtime: Handle,
+    pub(super) mailbox: Mailbox<Self>,
+    pub(super) topics: LocalTopics,
+    /// Topics with something new, to be swept when the turn ends.
+    pub(super) advanced: Vec<u32>,
+    /// Topics with seats to be moved together.
+    pub(super) untidy: Vec<u32>,
+    pub(super) drain: Option<Drain>,
+    pub(super) catch_up_serial: u32,
+    number: usize,
+    connections: [(&'static Door, Gauge); 3],
+    buffer: Vec<u8>,
+}
+
+/// What other threads tell a gate.
+pub enum Note {
+    /// A watched topic has something new. Sent once until the gate has looked.
+    Advanced(u32),
+    /// The answer to a `subscribe`.
+    Joined(ConnectionId, Option<Box<str>>, Vec<(TopicName, Result<Joined, ReadError>)>, Vec<TopicRefusal>),
+    /// A page for a catch-up.
+    Page(ConnectionId, u32, Result<CatchUpPage, ReadError>),
+    /// The answer to a `publish`.
+    Published(ConnectionId, Option<Box<str>>, Vec<PublishResult>),
+    /// The answer to an `auth`.
+    Authenticated(ConnectionId, Option<Box<str>>, Result<Arc<Identity>, AuthError>),
+    /// Say goodbye to everybody.
+    Drain,
+}
+
+struct Bell(Mailbox<Gate>);
+
+impl Listener for Bell {
+    fn advanced(&self, topic: u32) {
+        self.0.note(Note::Advanced(topic));
+    }
+}
+
+impl Gate {
+    pub(super) fn new(shared: Arc<Shared>, hub: Hub, runtime: Handle, mailbox: Mailbox<Self>, number: usize) -> Self {
+        let connections = [&NATIVE, &FEED, &SSE].map(|door| (door, shared.metrics.connections(door.name)));
+        Self {
+            topics: LocalTopics::new(Arc::new(Bell(mailbox.clone()))),
+            shared,
+            hub,
+            runtime,
+            mailbox,
+            advanced: Vec::new(),
+            untidy: Vec::new(),
+            drain: None,
+            catch_up_serial: 0,
+            number,
+            connections,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Sends a message in the door's dialect, stamped with an id that is in the logs too.
+    pub(super) fn say(&mut self, io: &mut Io<'_>, door: &Door, message: &ServerMessage, correlation_id: Option<&str>) {
+        let id = towline_protocol::event::new_event_id();
+        if let ServerMessage::Error(error) = message {
+            self.shared.metrics.error(error.code);
+            tracing::debug!(trace_id = %id, code = error.code.as_str(), door = door.name, "error sent");
+        }
+        let stamp = Stamp { id: &id, ts_ms: self.shared.clock.unix_ms(), correlation_id };
+        self.buffer.clear();
+        door.dialect.encode_message(message, stamp, &mut self.buffer);
+        io.send(&self.buffer);
+    }
+
+    /// Tells the client what it did wrong, and closes the connection if it keeps doing so.
+    pub(super) fn complain(&mut self, io: &mut Io<'_>, session: &mut Session, error: ErrorBody, correlation_id: Option<&str>) {
+        self.say(io, session.door, &ServerMessage::Error(error), correlation_id);
+        if session.too_many_errors(self.shared.clock.uptime(), self.shared.config.sockets.errors_max) {
+            self.close(io, CloseCode::TooManyErrors, "too many errors within a minute");
+        }
+    }
+
+    pub(super) fn close(&self, io: &mut Io<'_>, code: CloseCode, reason: &str) {
+        io.close(code.number(), reason);
+    }
+
+    /// Names a connection: unique within the life of the process.
+    pub(super) fn connection_name(&self, id: ConnectionId) -> String {
+        format!("{}-{}", self.number, id.serial())
+    }
+
+    fn count_connection(&self, door: &Door, by: i64) {
+        for (known, gauge) in &self.connections {
+            if std::ptr::eq(*known, door) {
+                gauge.inc_by(by);
+            }
+        }
+    }
+}
+
+impl Application for Gate {
+    type Session = Session;
+    type Ticket = Ticket;
+    type Note = Note;
+
+    fn opened(&mut self, io: &mut Io<'_>, ticket: Ticket) -> Session {
+        let admission = match ticket {
+            Ticket::Refused(refused) => {
+                self.close(io, refused.code, &refused.reason);
+                self.count_connection(refused.door, 1);
+                return Session::new(refused.door, None, refused.place);
+            }
+            Ticket::Admitted(admission) => *admission,
+        };
+        let door = admission.door;
+        self.count_connection(door, 1);
+        self.shared.metrics.connections_opened(door.name).inc();
+        let mut session = Session::new(door, Some(Arc::clone(&admission.identity)), admission.place);
+        if door.talks {
+            let topics = admission.joined.iter().map(|joined| joined.attachment.topic().name().to_string()).collect();
+            let welcome = self.welcome(io.id(), &admission.identity, topics);
+            self.say(io, door, &welcome, None);
+        }
+        session.subscriptions.reserve_exact(admission.joined.len());
+        for joined in admission.joined {
+            let gap = joined.gap;
+            let topic = joined.attachment.topic().name().clone();
+            self.seat(io.id(), &mut session, joined);
+            if let Some(gap) = gap {
+                self.say_gap(io, &session, &topic, gap);
+            }
+        }
+        if self.shared.draining() {
+            self.close(io, CloseCode::Restart, "the server is going away");
+        }
+        session
+    }
+
+    fn message(&mut self, io: &mut Io<'_>, session: &mut Session, message: Message<'_>) {
+        match message {
+            Message::Text(text) => self.request(io, session, text),
+            Message::Binary(_) => self.close(io, CloseCode::Unsupported, "binary messages are not taken here; send JSON text"),
+            _ => {}
+        }
+    }
+
+    fn writable(&mut self, io: &mut Io<'_>, session: &mut Session) {
+        self.deliver(io, session);
+    }
+
+    fn note(&mut self, connections: &mut Connections<'_, Self>, note: Note) {
+        match note {
+            Note::Advanced(topic) => self.advanced.push(topic),
+            Note::Drain => self.begin_drain(connections),
+            Note::Joined(id, correlation_id, joined, refused) => {
+                if let Some((mut io, session)) = connections.get(id) {
+                    self.subscribed(&mut io, session, correlation_id.as_deref(), joined, refused);
+                }
+            }
+            Note::Page(id, serial, page) => {
+                self.shared.metrics.catch_up_reads.dec();
+                if let Some((mut io, session)) = connections.get(id) {
+                    self.page_came(&mut io, session, serial, page);
+                }
+            }
+            Note::Published(id, correlation_id, results) => {
+                if let Some((mut io, session)) = connections.get(id) {
+                    self.published(&mut io, session, correlation_id.as_deref(), results);
+                }
+            }
+            Note::Authenticated(id, correlation_id, result) => {
+                if let Some((mut io, session)) = connections.get(id) {
+                    session.awaiting = false;
+                    self.authenticated(&mut io, session, correlation_id.as_deref(), result);
+                    io.resume();
+                }
+            }
+        }
+    }
+
+    fn turn_ends(&mut self, connections: &mut Connections<'_, Self>) {
+        for topic in std::mem::take(&mut self.advanced) {
+            self.sweep(connections, topic);
+        }
+        for topic in std::mem::take(&mut self.untidy) {
+            self.topics.tidy(topic, |slot, seat| {
+                if let Some((_, session)) = connections.in_slot(slot)
+                    && let Some(at) = session.subscription(topic)
+                {
+                    session.subscriptions[at].seat = seat;
+                }
+            });
+        }
+        self.continue_drain(connections);
+        let sent = connections.take_sent_bytes();
+        if sent > 0 {
+            self.shared.metrics.ws_sent_bytes.inc_by(sent);
+        }
+    }
+
+    fn tick(&mut self, io: &mut Io<'_>, session: &mut Session) {
+        self.watch(io, session);
+    }
+
+    fn closed(&mut self, id: ConnectionId, mut session: Session, ended: Ended) {
+        let left = session.subscriptions.len() as i64;
+        for subscription in session.subscriptions.drain(..) {
+            self.topics.leave(subscription.topic, subscription.seat);
+            self.untidy.push(subscription.topic);
+        }
+        self.shared.metrics.subscriptions.dec_by(left);
+        self.shared.metrics.closed(ended.code());
+        self.count_connection(session.door, -1);
+        tracing::debug!(connection = %self.connection_name(id), door = session.door.name, code = ended.code(), "connection ended");
+    }
+}
+
+/// The public face of a failed read; the details are in the server's log.
+pub(super) fn read_failed(error: &ReadError) -> ErrorBody {
+    tracing::error!(%error, "a read of the log failed");
+    ErrorBody::new(ErrorCode::StorageFailed, "the log could not be read; try again later")
+}

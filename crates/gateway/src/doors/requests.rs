@@ -1,0 +1,334 @@
+//! What clients ask, and the one answer that each request gets.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use towline_auth::{AuthError, Identity};
+use towline_hub::Joined;
+use towline_log::{Gap, GapReason, ReadError};
+use towline_protocol::event::ATTRIBUTE_BYTES_MAX;
+use towline_protocol::message::{ConnectionLimits, Subscribed, TopicRefusal};
+use towline_protocol::{
+    ClientMessage, CloseCode, ErrorBody, ErrorCode, GapCause, GapNotice, PublishItem, PublishResult, ServerMessage, StartRequest,
+    TopicName, TopicRequest,
+};
+use towline_sockets::{ConnectionId, Io};
+
+use super::gate::{Gate, Note, read_failed};
+use super::session::{Session, State, Subscription};
+use crate::publish;
+
+/// Publishes of one connection that may be under way: a pipeline, not a queue.
+const PUBLISHES_IN_FLIGHT_MAX: u16 = 32;
+
+impl Gate {
+    pub(super) fn welcome(&self, id: ConnectionId, identity: &Identity, topics: Vec<String>) -> ServerMessage {
+        let sockets = &self.shared.config.sockets;
+        ServerMessage::Welcome {
+            connection_id: self.connection_name(id),
+            user_id: identity.subject.to_string(),
+            server_time: seconds(self.shared.clock.unix_ms()),
+            heartbeat_interval_ms: sockets.heartbeat_interval.as_millis() as u64,
+            idle_timeout_ms: sockets.idle_timeout.as_millis() as u64,
+            topics,
+            expires_at: identity.expires_at_ms.map(seconds),
+            limits: ConnectionLimits {
+                message_bytes_max: sockets.message_bytes_max as u64,
+                topics_max: sockets.topics_per_connection_max as u64,
+            },
+        }
+    }
+
+    pub(super) fn request(&mut self, io: &mut Io<'_>, session: &mut Session, text: &str) {
+        self.shared.metrics.messages_received.inc();
+        let Some(identity) = session.identity.clone() else { return };
+        let request = match session.door.dialect.decode(text) {
+            Ok(request) => request,
+            Err(decline) => {
+                let error = ErrorBody::new(decline.code, decline.message);
+                self.complain(io, session, error, decline.id.as_deref());
+                return;
+            }
+        };
+        let id = request.id.as_deref();
+        match request.message {
+            ClientMessage::Ping => self.say(io, session.door, &ServerMessage::Pong {}, id),
+            // What was seen last is for the application's statistics and for later engines; delivery goes by the cursor.
+            ClientMessage::Pong(_) => {}
+            ClientMessage::Subscribe(topics) => self.subscribe(io, session, &identity, id, topics),
+            ClientMessage::Unsubscribe(topics) => self.unsubscribe(io, session, id, &topics),
+            ClientMessage::Publish(items) => self.publish(io, session, &identity, id, items),
+            ClientMessage::Auth(token) => self.refresh(io, session, id, &token),
+        }
+    }
+
+    fn subscribe(
+        &mut self,
+        io: &mut Io<'_>,
+        session: &mut Session,
+        identity: &Identity,
+        id: Option<&str>,
+        topics: Vec<TopicRequest<'_>>,
+    ) {
+        let mut accepted: Vec<(TopicName, StartRequest)> = Vec::new();
+        let mut refused = Vec::new();
+        let room = self.shared.config.sockets.topics_per_connection_max;
+        let mut taken = session.subscriptions.len();
+        if topics.is_empty() || topics.len() > room {
+            let error = ErrorBody::new(ErrorCode::TooManyTopics, format!("`data.topics` must name 1 to {room} topics"));
+            return self.complain(io, session, error, id);
+        }
+        for topic in topics {
+            let name = match readable(identity, &topic.topic) {
+                Ok(name) => name,
+                Err(refusal) => {
+                    self.shared.metrics.error(refusal.code);
+                    refused.push(refusal);
+                    continue;
+                }
+            };
+            let known = self.topics.number_of(&name).is_some_and(|number| session.subscription(number).is_some());
+            if !known && taken == room {
+                let message = format!("a connection may follow at most {room} topics; unsubscribe from one first");
+                refused.push(TopicRefusal { topic: name.to_string(), code: ErrorCode::TooManyTopics, message });
+            } else if accepted.iter().all(|(other, _)| *other != name) {
+                taken += usize::from(!known);
+                accepted.push((name, topic.from));
+            }
+        }
+        if accepted.is_empty() {
+            let ack = ServerMessage::SubscribeAck { subscriptions: Vec::new(), errors: refused };
+            return self.say(io, session.door, &ack, id);
+        }
+        session.awaiting = true;
+        io.pause();
+        let (hub, mailbox, connection) = (self.hub.clone(), self.mailbox.clone(), io.id());
+        let id = id.map(Box::from);
+        self.runtime.spawn(async move {
+            let mut joined = Vec::with_capacity(accepted.len());
+            for (name, start) in accepted {
+                let result = hub.join(&name, &start).await;
+                joined.push((name, result));
+            }
+            mailbox.note(Note::Joined(connection, id, joined, refused));
+        });
+    }
+
+    pub(super) fn subscribed(
+        &mut self,
+        io: &mut Io<'_>,
+        session: &mut Session,
+        id: Option<&str>,
+        joined: Vec<(TopicName, Result<Joined, ReadError>)>,
+        mut errors: Vec<TopicRefusal>,
+    ) {
+        session.awaiting = false;
+        io.resume();
+        let mut subscriptions = Vec::new();
+        session.subscriptions.reserve_exact(joined.len());
+        for (name, result) in joined {
+            match result {
+                Ok(joined) => {
+                    subscriptions.push(Subscribed {
+                        topic: name.to_string(),
+                        from: joined.from,
+                        to: joined.head,
+                        complete: joined.gap.is_none(),
+                        gap: joined.gap.map(notice),
+                    });
+                    self.shared.metrics.gaps.inc_by(u64::from(joined.gap.is_some()));
+                    self.seat(io.id(), session, joined);
+                }
+                Err(error) => {
+                    let ErrorBody { code, message, .. } = read_failed(&error);
+                    errors.push(TopicRefusal { topic: name.to_string(), code, message });
+                }
+            }
+        }
+        // The answer goes out before the first event of these subscriptions: both are written in this order by this thread.
+        self.say(io, session.door, &ServerMessage::SubscribeAck { subscriptions, errors }, id);
+    }
+
+    /// Gives a cursor its seat; a second subscription to the same topic moves the first.
+    pub(super) fn seat(&mut self, id: ConnectionId, session: &mut Session, joined: Joined) {
+        let (from, head) = (joined.from, joined.head);
+        let number = self.topics.open(joined.attachment, from.epoch);
+        let replay_to = if from.offset < head.offset { head.offset } else { 0 };
+        let at = match session.subscription(number) {
+            Some(at) => {
+                if session.catch_up.as_ref().is_some_and(|catch_up| catch_up.topic == number) {
+                    session.catch_up = None;
+                }
+                at
+            }
+            None => {
+                let seat = self.topics.sit(number, id.slot());
+                let state = State::Live;
+                session.subscriptions.push(Subscription { after: 0, replay_to: 0, topic: number, seat, replayed: 0, state });
+                self.shared.metrics.subscriptions.inc();
+                session.subscriptions.len() - 1
+            }
+        };
+        let subscription = &mut session.subscriptions[at];
+        subscription.after = from.offset;
+        subscription.replay_to = replay_to;
+        subscription.replayed = 0;
+        subscription.state = State::Live;
+        // The topic may have advanced between the join and now, when nobody listened yet.
+        self.advanced.push(number);
+    }
+
+    fn unsubscribe(&mut self, io: &mut Io<'_>, session: &mut Session, id: Option<&str>, topics: &[Cow<'_, str>]) {
+        let (mut gone, mut errors) = (Vec::new(), Vec::new());
+        for topic in topics {
+            let number = TopicName::new(topic).ok().and_then(|name| self.topics.number_of(&name));
+            match number.filter(|number| session.subscription(*number).is_some()) {
+                Some(number) => {
+                    self.unseat(session, number);
+                    gone.push(topic.to_string());
+                }
+                None => errors.push(TopicRefusal {
+                    topic: shown(topic),
+                    code: ErrorCode::NotFound,
+                    message: "this connection does not follow that topic".into(),
+                }),
+            }
+        }
+        self.say(io, session.door, &ServerMessage::UnsubscribeAck { topics: gone, errors }, id);
+    }
+
+    pub(super) fn unseat(&mut self, session: &mut Session, number: u32) {
+        let Some(at) = session.subscription(number) else { return };
+        let subscription = session.subscriptions.swap_remove(at);
+        if session.catch_up.as_ref().is_some_and(|catch_up| catch_up.topic == number) {
+            session.catch_up = None;
+        }
+        self.topics.leave(subscription.topic, subscription.seat);
+        self.untidy.push(number);
+        self.shared.metrics.subscriptions.dec();
+    }
+
+    fn publish(
+        &mut self,
+        io: &mut Io<'_>,
+        session: &mut Session,
+        identity: &Identity,
+        id: Option<&str>,
+        items: Vec<PublishItem<'_>>,
+    ) {
+        let batch_max = self.shared.config.events.batch_events_max;
+        if items.is_empty() || items.len() > batch_max {
+            let error = ErrorBody::new(ErrorCode::InvalidFormat, format!("`data.events` must hold 1 to {batch_max} events"));
+            return self.complain(io, session, error, id);
+        }
+        let prepared = publish::prepare(identity, items.into_iter().map(Ok), &self.shared.config.events.limits());
+        session.in_flight += 1;
+        if session.in_flight >= PUBLISHES_IN_FLIGHT_MAX {
+            io.pause();
+        }
+        let (mailbox, connection, id) = (self.mailbox.clone(), io.id(), id.map(Box::from));
+        let stored = self.shared.store(prepared, false);
+        self.runtime.spawn(async move { mailbox.note(Note::Published(connection, id, stored.await)) });
+    }
+
+    pub(super) fn published(&mut self, io: &mut Io<'_>, session: &mut Session, id: Option<&str>, results: Vec<PublishResult>) {
+        session.in_flight -= 1;
+        if !session.awaiting && session.in_flight < PUBLISHES_IN_FLIGHT_MAX {
+            io.resume();
+        }
+        self.say(io, session.door, &ServerMessage::PublishAck { results }, id);
+    }
+
+    fn refresh(&mut self, io: &mut Io<'_>, session: &mut Session, id: Option<&str>, token: &str) {
+        if let Some(result) = self.shared.auth.try_authenticate(token) {
+            return self.authenticated(io, session, id, result);
+        }
+        session.awaiting = true;
+        io.pause();
+        let (auth, mailbox, connection) = (self.shared.auth.clone(), self.mailbox.clone(), io.id());
+        let (id, token) = (id.map(Box::from), token.to_owned());
+        self.runtime.spawn(async move {
+            let result = auth.authenticate(&token).await;
+            mailbox.note(Note::Authenticated(connection, id, result));
+        });
+    }
+
+    /// Takes a fresh token: the same person goes on with the same cursors, less those that the new token does not grant.
+    pub(super) fn authenticated(
+        &mut self,
+        io: &mut Io<'_>,
+        session: &mut Session,
+        id: Option<&str>,
+        result: Result<Arc<Identity>, AuthError>,
+    ) {
+        let identity = match result {
+            Ok(identity) => identity,
+            Err(error) => {
+                self.shared.metrics.auth_failure(error.code());
+                return self.complain(io, session, ErrorBody::new(error.code(), error.public_message()), id);
+            }
+        };
+        let same = session.identity.as_ref().is_some_and(|old| old.subject == identity.subject && old.kind == identity.kind);
+        if !same {
+            let message = "the token belongs to somebody else; open a new connection for another user";
+            return self.complain(io, session, ErrorBody::new(ErrorCode::Forbidden, message), id);
+        }
+        let expires_at = identity.expires_at_ms.map(seconds);
+        session.warned_of_expiry = false;
+        self.say(io, session.door, &ServerMessage::AuthAck { expires_at }, id);
+        let lost: Vec<(u32, TopicName)> = session
+            .subscriptions
+            .iter()
+            .filter_map(|subscription| Some((subscription.topic, self.topics.get(subscription.topic)?.name().clone())))
+            .filter(|(_, name)| !identity.may_subscribe(name))
+            .collect();
+        session.identity = Some(identity);
+        for (number, name) in lost {
+            self.unseat(session, number);
+            let error =
+                ErrorBody::new(ErrorCode::Forbidden, format!("the new token does not allow {name}; it is no longer followed"));
+            self.say(io, session.door, &ServerMessage::Error(error), id);
+        }
+        if session.subscriptions.is_empty() && !session.door.talks {
+            self.close(io, CloseCode::Forbidden, "the new token does not allow this feed");
+        }
+    }
+
+    pub(super) fn say_gap(&mut self, io: &mut Io<'_>, session: &Session, topic: &TopicName, gap: Gap) {
+        self.shared.metrics.gaps.inc();
+        self.say(io, session.door, &ServerMessage::Gap { topic: topic.to_string(), gap: notice(gap) }, None);
+    }
+}
+
+/// Whether somebody may follow a topic, in the words of the answer.
+pub(super) fn readable(identity: &Identity, topic: &str) -> Result<TopicName, TopicRefusal> {
+    let refusal = |code, message: String| TopicRefusal { topic: shown(topic), code, message };
+    let name = TopicName::new(topic).map_err(|error| refusal(ErrorCode::InvalidTopic, error.to_string()))?;
+    if identity.may_subscribe(&name) {
+        Ok(name)
+    } else {
+        Err(refusal(ErrorCode::Forbidden, "your token does not allow this topic".into()))
+    }
+}
+
+fn shown(topic: &str) -> String {
+    let mut end = topic.len().min(ATTRIBUTE_BYTES_MAX).min(TopicName::BYTES_MAX);
+    while !topic.is_char_boundary(end) {
+        end -= 1;
+    }
+    topic[..end].to_owned()
+}
+
+pub(super) fn notice(gap: Gap) -> GapNotice {
+    let reason = match gap.reason {
+        GapReason::Trimmed => GapCause::Trimmed,
+        GapReason::EpochChanged => GapCause::EpochChanged,
+        GapReason::UnknownId => GapCause::UnknownId,
+        GapReason::Damaged => GapCause::Damaged,
+    };
+    GapNotice { reason, requested: gap.requested, resume_after: gap.resume_after }
+}
+
+pub(super) fn seconds(ms: u64) -> f64 {
+    ms as f64 / 1000.0
+}

@@ -1,0 +1,262 @@
+//! The server: its own accept loop, because limits and deadlines begin at accept, and the order in which it leaves.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::task::JoinHandle;
+use tower::ServiceExt;
+use towline_auth::AuthConfigError;
+use towline_clock::Clock;
+use towline_log::EventLog;
+
+use crate::config::Config;
+use crate::doors::{Doors, DoorsReactor};
+use crate::http;
+use crate::shared::Shared;
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The authentication's settings contradict each other.
+    #[error(transparent)]
+    Auth(#[from] AuthConfigError),
+    /// The address is taken, or not this machine's.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address that was asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The system gives no threads or readiness queues.
+    #[error("cannot start the socket workers: {0}")]
+    Workers(std::io::Error),
+}
+
+/// A running gateway.
+pub struct Server {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    doors: Arc<Doors>,
+    reactor: DoorsReactor,
+    accepting: JoinHandle<()>,
+    leaving: watch::Sender<bool>,
+    connections: Place,
+}
+
+/// Counts a connection as long as it lives, and is handed from the HTTP connection to what it becomes.
+#[derive(Debug)]
+pub struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn others(&self) -> usize {
+        self.0.load(Ordering::SeqCst) - 1
+    }
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self(Arc::new(AtomicUsize::new(1)))
+    }
+}
+
+impl Clone for Place {
+    fn clone(&self) -> Self {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Server {
+    /// Listens and serves until [`Server::drain`] or [`Server::stop`].
+    ///
+    /// # Errors
+    /// [`StartError`] says what to change.
+    pub async fn start(config: Config, clock: Clock, log: Arc<dyn EventLog>) -> Result<Self, StartError> {
+        let wanted = config.listen;
+        let shared = Shared::new(config, clock, log)?;
+        let listener = TcpListener::bind(wanted).await.map_err(|source| StartError::Listen { address: wanted, source })?;
+        let address = listener.local_addr().map_err(|source| StartError::Listen { address: wanted, source })?;
+        let (doors, reactor) = Doors::start(&shared).map_err(StartError::Workers)?;
+        let router = http::router_with(Arc::clone(&shared), doors.routes());
+        let (leaving, left) = watch::channel(false);
+        let connections = Place::default();
+        let accept = Accept {
+            pending: Arc::new(Semaphore::new(shared.config.sockets.handshakes_pending_max)),
+            shared: Arc::clone(&shared),
+            router,
+            connections: connections.clone(),
+            left,
+        };
+        let accepting = tokio::spawn(accept.run(listener));
+        Ok(Self { address, shared, doors, reactor, accepting, leaving, connections })
+    }
+
+    /// Where it listens: the real port, if port 0 was asked for.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What its parts share.
+    #[must_use]
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// How many topics somebody watches.
+    #[must_use]
+    pub fn watched_topics(&self) -> usize {
+        self.doors.watched_topics()
+    }
+
+    /// Connections of all kinds that are open now.
+    #[must_use]
+    pub fn open_connections(&self) -> usize {
+        // One is this server's own, one the accept loop's while it runs.
+        self.connections.others().saturating_sub(usize::from(!self.accepting.is_finished()))
+    }
+
+    /// Leaves in good order: stops accepting, sends every client away over the drain window, finishes the appends, closes the log.
+    /// Takes at most `drain.timeout` and what the log needs.
+    pub async fn drain(self) {
+        self.shared.begin_drain();
+        self.accepting.abort();
+        let _ = self.leaving.send(true);
+        self.doors.drain();
+        let everybody_left = async {
+            while self.open_connections() > 0 {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        if tokio::time::timeout(self.shared.config.drain.timeout, everybody_left).await.is_err() {
+            let open = self.open_connections();
+            tracing::warn!(open, "connections were still open when the drain time-out ended");
+        }
+        self.shared.log.close().await;
+        self.stop().await;
+    }
+
+    /// Drops everything at once; the log stays open and keeps what it acknowledged.
+    pub async fn stop(self) {
+        self.accepting.abort();
+        let _ = self.leaving.send(true);
+        let reactor = self.reactor;
+        if tokio::task::spawn_blocking(move || reactor.stop()).await.is_err() {
+            tracing::error!("the socket workers could not be stopped");
+        }
+    }
+}
+
+struct Accept {
+    shared: Arc<Shared>,
+    router: Router,
+    /// Connections that have not said yet what they want.
+    pending: Arc<Semaphore>,
+    connections: Place,
+    left: watch::Receiver<bool>,
+}
+
+impl Accept {
+    async fn run(self, listener: TcpListener) {
+        loop {
+            let stream = match listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of descriptors, most likely: pause, so that those who leave can make room.
+                    tracing::warn!(%error, "accept failed");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            };
+            let metrics = &self.shared.metrics;
+            let full = self.connections.others() > self.shared.config.sockets.connections_max;
+            match Arc::clone(&self.pending).try_acquire_owned() {
+                Ok(permit) if !full => {
+                    metrics.handshakes_pending.inc();
+                    tokio::spawn(self.connection(stream, permit));
+                }
+                _ => {
+                    metrics.accepts_refused.inc();
+                }
+            }
+        }
+    }
+
+    /// One HTTP connection, until it ends or becomes something else.
+    fn connection(&self, stream: TcpStream, permit: OwnedSemaphorePermit) -> impl Future<Output = ()> + Send + 'static {
+        let config = &self.shared.config;
+        let (place, mut left, shared) = (self.connections.clone(), self.left.clone(), Arc::clone(&self.shared));
+        let (asked, mut first_request) = oneshot::channel();
+        let pending = parking_lot::Mutex::new(Some((permit, asked)));
+        let router = self.router.clone();
+        let metrics = Arc::clone(&self.shared.metrics);
+        let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+            if let Some((permit, asked)) = pending.lock().take() {
+                drop(permit);
+                metrics.handshakes_pending.dec();
+                let _ = asked.send(());
+            }
+            request.extensions_mut().insert(place.clone());
+            router.clone().oneshot(request)
+        });
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(config.rest.keep_alive_timeout)
+            .max_headers(config.sockets.headers_max)
+            .max_buf_size(config.sockets.header_bytes_max.max(8 * 1024));
+        let deadline = config.sockets.handshake_timeout;
+        async move {
+            let _ = stream.set_nodelay(true);
+            let serving = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
+            tokio::pin!(serving);
+            // From accept to the whole first request: whoever is slower than this is not a client.
+            let result = tokio::select! {
+                result = &mut serving => Some(result),
+                asked = tokio::time::timeout(deadline, &mut first_request) => {
+                    if asked.is_err() {
+                        shared.metrics.handshake("http", "timeout");
+                        shared.metrics.handshakes_pending.dec();
+                        return;
+                    }
+                    None
+                }
+            };
+            let result = match result {
+                Some(result) => {
+                    if first_request.try_recv().is_err() {
+                        shared.metrics.handshakes_pending.dec();
+                    }
+                    result
+                }
+                None => {
+                    let leaving = async { left.wait_for(|left| *left).await.is_ok() };
+                    tokio::select! {
+                        result = &mut serving => result,
+                        _ = leaving => {
+                            serving.as_mut().graceful_shutdown();
+                            serving.await
+                        }
+                    }
+                }
+            };
+            if let Err(error) = result {
+                tracing::debug!(%error, "an HTTP connection ended early");
+            }
+        }
+    }
+}
