@@ -6,6 +6,7 @@
 use std::io;
 
 use crate::files::{Files, read_full_at, write_all_at};
+use crate::record_codec::NUMBER_MAX;
 
 /// The file's name, and the name under which the next one is prepared.
 pub(crate) const FILE: &str = "checkpoint";
@@ -93,7 +94,27 @@ impl Checkpoint {
             }
             checkpoint.topics.push(topic);
         }
-        rest.0.is_empty().then_some(checkpoint)
+        (rest.0.is_empty() && checkpoint.is_plausible()).then_some(checkpoint)
+    }
+
+    /// Whether the numbers could have been written by a log: a checksum shows what a disk did, not what a program or a person did.
+    fn is_plausible(&self) -> bool {
+        let topic = |topic: &TopicState| {
+            let mut before = 0;
+            let mut ordered = |&(first, last): &(u64, u64)| {
+                let follows = before < first && first <= last && last <= topic.head;
+                before = last;
+                follows
+            };
+            topic.epoch <= NUMBER_MAX
+                && topic.floor <= topic.head
+                && topic.head <= NUMBER_MAX
+                && topic.holes.iter().all(&mut ordered)
+        };
+        self.last_epoch.max(self.base_epoch).max(self.last_ts_ms) <= NUMBER_MAX
+            && self.segments.windows(2).all(|pair| pair[0].0 < pair[1].0)
+            && self.segments.iter().all(|(seq, _)| (1..u32::MAX).contains(seq))
+            && self.topics.iter().all(topic)
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {

@@ -19,6 +19,10 @@ pub(crate) const FIXED_BYTES: usize = 32;
 /// The longest record that is written or believed: a damaged length never makes recovery allocate more than this.
 pub const RECORD_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Epochs and times come from clocks in milliseconds and offsets count events, so what is greater was never written. Believed, such a
+/// number would overflow the arithmetic of recovery.
+pub(crate) const NUMBER_MAX: u64 = (1 << 53) - 1;
+
 const FLAG_CONTINUES: u8 = 1;
 const FLAG_RELAXED: u8 = 2;
 
@@ -124,14 +128,15 @@ pub(crate) fn layout(bytes: &[u8]) -> Result<Frame<'_>, DecodeError> {
     let (topic, body) = bytes[topic_start..frame_bytes].split_at(topic_len);
     let parts = usize::from(id_len) + usize::from(kind_len) + extras_len as usize;
     let Ok(topic) = std::str::from_utf8(topic) else { return Err(DecodeError::Malformed) };
-    if parts > body.len() {
+    let (epoch, offset, ts_ms) = (u64_at(bytes, 16), u64_at(bytes, 24), u64_at(bytes, 32));
+    if parts > body.len() || offset == 0 || epoch.max(offset).max(ts_ms) > NUMBER_MAX {
         return Err(DecodeError::Malformed);
     }
     Ok(Frame {
         topic,
-        epoch: u64_at(bytes, 16),
-        offset: u64_at(bytes, 24),
-        ts_ms: u64_at(bytes, 32),
+        epoch,
+        offset,
+        ts_ms,
         continues: flags & FLAG_CONTINUES != 0,
         relaxed: flags & FLAG_RELAXED != 0,
         id_len,

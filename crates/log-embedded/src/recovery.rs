@@ -23,6 +23,8 @@ use crate::writer::{ActiveSegment, create_segment};
 
 /// After a repair everything is read again, to be sure; a log that is damaged again right away is on a failing disk.
 const ROUNDS_MAX: usize = 3;
+/// More segments than this never go missing in between; a file whose number is that far away does not belong here.
+const MISSING_MAX: u32 = 100_000;
 
 /// Why a log could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -258,6 +260,10 @@ impl Opening<'_> {
         let mut expected: Vec<u32> = listed.iter().map(|(seq, _)| *seq).collect();
         let newest = found.last().map_or(newest_listed, |segment| segment.seq);
         let first_unlisted = if checkpoint.is_some() { newest_listed + 1 } else { found.first().map_or(1, |first| first.seq) };
+        if newest.saturating_sub(first_unlisted) > MISSING_MAX.saturating_add(found.len() as u32) {
+            let what = "has a number far from all others: move it out of the directory";
+            return Err(self.unusable(&segment::file_name(newest), what));
+        }
         expected.extend(first_unlisted..=newest);
         expected.sort_unstable();
         for seq in expected {

@@ -94,7 +94,8 @@ pub(crate) fn seq_of(file_name: &str) -> Option<u32> {
     if digits.len() != 10 || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    digits.parse().ok().filter(|seq| *seq > 0)
+    // The last number has no successor.
+    digits.parse().ok().filter(|seq| (1..u32::MAX).contains(seq))
 }
 
 #[cfg(test)]

@@ -180,7 +180,7 @@ pub struct Bounds {
     pub head: Offset,
     /// How many records are retained.
     pub events: u64,
-    /// How many bytes their bodies have.
+    /// How many bytes their bodies have. An engine may estimate the share of a block of which a part is trimmed.
     pub bytes: u64,
 }
 
