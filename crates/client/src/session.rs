@@ -224,7 +224,18 @@ impl Session {
                 Action::Emit(Update::AuthExpiring { remaining: Duration::from_secs(seconds_left) })
             }),
             ServerMessage::Reconnect { retry_after_ms } => self.retry_after = Some(Duration::from_millis(retry_after_ms)),
-            ServerMessage::Error(body) => actions.push(Action::Emit(Update::Error(body))),
+            ServerMessage::Error(body) => {
+                // A `subscribe` that is refused as a whole.
+                let asked = self.topics.iter().filter(|(_, track)| track.awaits(correlation_id));
+                let asked: Vec<String> = asked.map(|(topic, _)| topic.to_string()).collect();
+                if asked.is_empty() {
+                    actions.push(Action::Emit(Update::Error(body)));
+                } else {
+                    for topic in asked {
+                        self.refused(TopicRefusal { topic, code: body.code, message: body.message.clone() }, now, actions);
+                    }
+                }
+            }
             ServerMessage::Pong {}
             | ServerMessage::AuthAck { .. }
             | ServerMessage::UnsubscribeAck { .. }

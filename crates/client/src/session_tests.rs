@@ -239,6 +239,17 @@ fn refused_topics_leave_the_rest_and_passing_refusals_are_asked_again() {
 }
 
 #[test]
+fn a_subscribe_refused_as_a_whole_refuses_its_topics() {
+    let mut session = session(&[("t", StartRequest::Latest)], false);
+    session.opened(Duration::ZERO);
+    say(&mut session, &welcome(), None);
+    let error = |code| ServerMessage::Error(ErrorBody::new(code, "no"));
+    assert_eq!(say(&mut session, &error(ErrorCode::Internal), Some("s1")), ["refused t INTERNAL_ERROR"]);
+    session.tick(ASK_AGAIN_AFTER);
+    assert_eq!(say(&mut session, &error(ErrorCode::TooManyTopics), Some("s2")), ["refused t TOO_MANY_TOPICS", "close 1000"]);
+}
+
+#[test]
 fn what_is_no_envelope_ends_the_connection_and_the_unknown_is_ignored() {
     let mut session = following();
     assert_eq!(show(session.frame("nonsense", Duration::ZERO)), ["close 1002"]);

@@ -65,8 +65,6 @@ async fn main() -> anyhow::Result<()> {
     let client = Client::builder(url).token(key).user("demo-agent").build()?;
     let progress = Progress::open(&args.state)?;
     let agent = Agent { client, docs: args.docs, pace: args.pace };
-    let mut terminate =
-        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).context("cannot take SIGTERM")?;
     tokio::select! {
         ended = agent.run(progress, Clock::system().unix_ms()) => ended,
         // Open questions are taken up again by the next start.
