@@ -1,10 +1,16 @@
 //! The gateway: configuration, doors, REST, and the wiring between them. The crates below know nothing of HTTP or of each other.
 
+pub mod api;
 pub mod config;
+pub mod doors;
+pub mod http;
+pub mod logging;
 pub mod metrics;
 pub mod publish;
+pub mod server;
 pub mod shared;
 
 pub use config::Config;
 pub use metrics::Metrics;
+pub use server::{Server, StartError};
 pub use shared::Shared;

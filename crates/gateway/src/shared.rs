@@ -4,13 +4,15 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use towline_auth::{AuthConfigError, Authenticator};
 use towline_clock::Clock;
 use towline_log::{EventLog, Health};
-use towline_protocol::PublishResult;
+use towline_protocol::{ErrorCode, PublishResult};
 
 use crate::config::{Config, auth_config};
+use crate::http::Failure;
+use crate::logging::EventLines;
 use crate::metrics::Metrics;
 use crate::publish::{self, Prepared};
 
@@ -26,8 +28,10 @@ pub struct Shared {
     pub auth: Authenticator,
     /// What is counted.
     pub metrics: Arc<Metrics>,
-    /// Places for publish requests: `rest.publishes_max`.
-    pub(crate) publishes: Arc<Semaphore>,
+    /// Free KiB of `rest.publish_bytes_max`.
+    publish_kib: Arc<Semaphore>,
+    /// Lines of published events in the process's log.
+    event_lines: Arc<EventLines>,
     draining: AtomicBool,
 }
 
@@ -39,7 +43,8 @@ impl Shared {
     pub fn new(config: Config, clock: Clock, log: Arc<dyn EventLog>) -> Result<Arc<Self>, AuthConfigError> {
         let auth = Authenticator::new(auth_config(&config), clock.clone())?;
         Ok(Arc::new(Self {
-            publishes: Arc::new(Semaphore::new(config.rest.publishes_max)),
+            publish_kib: Arc::new(Semaphore::new(config.rest.publish_bytes_max >> 10)),
+            event_lines: Arc::new(EventLines::new(config.logging.events_per_second_max)),
             config: Arc::new(config),
             clock,
             log,
@@ -72,15 +77,27 @@ impl Shared {
         }
     }
 
+    /// Reserves memory for a request that publishes, until the permit is dropped.
+    ///
+    /// # Errors
+    /// 429 if too many such requests are worked on.
+    pub(crate) fn reserve_publish_bytes(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Failure> {
+        let kib = u32::try_from((bytes >> 10) + 1).unwrap_or(u32::MAX);
+        Arc::clone(&self.publish_kib)
+            .try_acquire_many_owned(kib)
+            .map_err(|_| Failure::new(ErrorCode::RateLimited, "too many requests that publish are worked on; try again soon"))
+    }
+
     /// [`publish::store`] with its time and results counted.
     pub fn store(&self, prepared: Prepared, atomic: bool) -> impl Future<Output = Vec<PublishResult>> + Send + 'static + use<> {
         let began = self.clock.uptime();
         let stored = publish::store(&*self.log, prepared, atomic);
-        let (clock, metrics) = (self.clock.clone(), Arc::clone(&self.metrics));
+        let (clock, metrics, lines) = (self.clock.clone(), Arc::clone(&self.metrics), Arc::clone(&self.event_lines));
         async move {
             let results = stored.await;
             metrics.append_seconds.observe(clock.uptime().saturating_sub(began).as_secs_f64());
             metrics.published(&results);
+            lines.write(&clock, &results);
             results
         }
     }

@@ -121,6 +121,24 @@ fn sockets(config: &mut Config, check: &mut Check<'_>) {
 }
 
 fn sizes(config: &Config, check: &mut Check<'_>) {
+    let rest = &config.rest;
+    if rest.body_bytes_max.max(2 * rest.line_bytes_max) >= rest.publish_bytes_max {
+        check.problem(
+            "rest.publish_bytes_max",
+            "must be larger than rest.body_bytes_max and twice rest.line_bytes_max, or no request fits",
+        );
+    }
+    if config.events.batch_events_max > config.log.append_queue_events_max
+        || rest.body_bytes_max > config.log.append_queue_bytes_max
+    {
+        check.problem(
+            "events.batch_events_max",
+            "events.batch_events_max must not exceed log.append_queue_events_max, nor rest.body_bytes_max log.append_queue_bytes_max, or the log refuses what REST accepts",
+        );
+    }
+    if let Err(why) = tracing_subscriber::EnvFilter::try_new(&config.logging.filter) {
+        check.problem("logging.filter", format!("{why}; expected a level, or targets with levels such as towline=debug,info"));
+    }
     let data = config.events.data_bytes_max;
     for (key, bytes) in [
         ("sockets.message_bytes_max", config.sockets.message_bytes_max),

@@ -23,7 +23,7 @@ use std::path::PathBuf;
 pub use check::auth_config;
 pub use load::{ConfigFile, Flag, Input, Loaded, load};
 pub use problem::{Problem, Problems, Source};
-pub use read::{Flags, find_file, print, read};
+pub use read::{Flags, find_file, print, read, read_duration};
 pub use sections::{
     AuthSettings, DrainSettings, Environment, EventSettings, LogFormat, LogSettings, LoggingSettings, OriginSettings,
     RestSettings, SocketSettings, TopicRule, UserSettings,

@@ -70,6 +70,12 @@ fn read_file(path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|error| error.to_string())
 }
 
+/// Reads a duration as the settings have it: `30s`, `5m`.
+#[must_use]
+pub fn read_duration(text: &str) -> Option<std::time::Duration> {
+    std::time::Duration::read(text)
+}
+
 /// Each value with its source, as TOML that could be a file; secrets are left out of it.
 #[must_use]
 pub fn print(loaded: &Loaded) -> String {

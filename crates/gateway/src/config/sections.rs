@@ -72,7 +72,7 @@ impl Default for AuthSettings {
 #[derive(Debug, Clone)]
 pub struct LogSettings {
     /// A segment is closed and a new one begun at this size. Retention drops whole segments.
-    pub segment_bytes: u64,
+    pub segment_bytes: u32,
     /// Durability of topics that no entry of `topics` matches.
     pub durability: Durability,
     /// Retention of those topics.
@@ -85,13 +85,29 @@ pub struct LogSettings {
     pub dedup_ids_max: usize,
     /// The longest time that an append of a `relaxed` topic may wait for its sync.
     pub relaxed_sync_interval: Duration,
+    /// Events that may wait to be written; more are refused as UNAVAILABLE. Also the most that one request may append.
+    pub append_queue_events_max: usize,
+    /// Bytes that may wait to be written; more are refused as UNAVAILABLE. Also the most that one request may append.
+    pub append_queue_bytes_max: usize,
+    /// Reads that may use the disk at once; more wait in line.
+    pub reads_max: usize,
 }
 
 impl Default for LogSettings {
     fn default() -> Self {
-        let policies = towline_log::Policies::default();
+        let towline_log_embedded::Options {
+            policies,
+            segment_bytes_max,
+            append_queue_events_max,
+            append_queue_bytes_max,
+            reads_max,
+            ..
+        } = towline_log_embedded::Options::default();
         Self {
-            segment_bytes: 64 << 20,
+            segment_bytes: segment_bytes_max,
+            append_queue_events_max,
+            append_queue_bytes_max,
+            reads_max,
             durability: Durability::default(),
             retention: Retention::default(),
             topics: Vec::new(),
@@ -112,6 +128,19 @@ pub struct TopicRule {
 }
 
 impl LogSettings {
+    /// As the embedded engine takes it.
+    #[must_use]
+    pub fn options(&self) -> towline_log_embedded::Options {
+        towline_log_embedded::Options {
+            policies: self.policies(),
+            segment_bytes_max: self.segment_bytes,
+            append_queue_events_max: self.append_queue_events_max,
+            append_queue_bytes_max: self.append_queue_bytes_max,
+            reads_max: self.reads_max,
+            ..towline_log_embedded::Options::default()
+        }
+    }
+
     /// As the log's engines take it.
     #[must_use]
     pub fn policies(&self) -> towline_log::Policies {
@@ -230,9 +259,8 @@ pub struct RestSettings {
     pub request_timeout: Duration,
     /// Idle keep-alive connections are closed after this long.
     pub keep_alive_timeout: Duration,
-    /// Publish requests that are worked on at once; more are answered with RATE_LIMITED. Bounds memory: each may hold
-    /// `body_bytes_max`.
-    pub publishes_max: usize,
+    /// Bytes of publish requests that are worked on at once, over all connections; more are answered with RATE_LIMITED.
+    pub publish_bytes_max: usize,
 }
 
 impl Default for RestSettings {
@@ -243,7 +271,7 @@ impl Default for RestSettings {
             body_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(30),
             keep_alive_timeout: Duration::from_secs(75),
-            publishes_max: 256,
+            publish_bytes_max: 512 << 20,
         }
     }
 }
@@ -306,10 +334,12 @@ pub struct LoggingSettings {
     pub filter: String,
     /// How they look.
     pub format: LogFormat,
+    /// Published events that get a line of their own in a second, with their id as `trace_id`; further ones are only counted.
+    pub events_per_second_max: u32,
 }
 
 impl Default for LoggingSettings {
     fn default() -> Self {
-        Self { filter: "info".to_owned(), format: LogFormat::Auto }
+        Self { filter: "info".to_owned(), format: LogFormat::Auto, events_per_second_max: 100 }
     }
 }

@@ -66,7 +66,7 @@ fn log() -> Vec<Setting> {
     vec![
         Setting::ranged(
             "log.segment_bytes",
-            (1 << 20, 4 << 30),
+            (64 << 10, 1 << 30),
             |c| &mut c.log.segment_bytes,
             "size at which a segment is closed; retention drops whole segments",
         ),
@@ -87,6 +87,19 @@ fn log() -> Vec<Setting> {
             |c| &mut c.log.relaxed_sync_interval,
             "longest wait of a relaxed append for its sync",
         ),
+        Setting::ranged(
+            "log.append_queue_events_max",
+            (1_000, 10_000_000),
+            |c| &mut c.log.append_queue_events_max,
+            "events that may wait to be written",
+        ),
+        Setting::ranged(
+            "log.append_queue_bytes_max",
+            (MIB, 1 << 30),
+            |c| &mut c.log.append_queue_bytes_max,
+            "bytes that may wait to be written",
+        ),
+        Setting::ranged("log.reads_max", (1, 512), |c| &mut c.log.reads_max, "reads that may use the disk at once"),
     ]
 }
 
@@ -225,10 +238,10 @@ fn rest() -> Vec<Setting> {
             "idle connections are closed after this long",
         ),
         Setting::ranged(
-            "rest.publishes_max",
-            (1, 100_000),
-            |c| &mut c.rest.publishes_max,
-            "publish requests that are worked on at once",
+            "rest.publish_bytes_max",
+            (64 * MIB, 1 << 38),
+            |c| &mut c.rest.publish_bytes_max,
+            "bytes of publish requests that are worked on at once",
         ),
     ]
 }
@@ -257,5 +270,11 @@ fn others() -> Vec<Setting> {
         .alias("WEBSOCKET_MAX_MESSAGE_RATE", Same),
         Setting::new("logging.filter", |c| &mut c.logging.filter, "which log lines: info, towline=debug,info").env("TOWLINE_LOG"),
         Setting::new("logging.format", |c| &mut c.logging.format, "auto, json or text"),
+        Setting::ranged(
+            "logging.events_per_second_max",
+            (0, 1_000_000),
+            |c| &mut c.logging.events_per_second_max,
+            "published events that get a log line of their own",
+        ),
     ]
 }

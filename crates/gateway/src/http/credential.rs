@@ -1,0 +1,156 @@
+//! Whose request it is: finds the credential in its places and has it judged.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Uri};
+use towline_auth::extract::{self, Places};
+use towline_auth::{AuthError, AuthMode, Identity};
+use towline_protocol::{ErrorCode, TopicName};
+
+use super::failure::Failure;
+use super::params::Params;
+use crate::shared::Shared;
+
+/// The name of somebody in development mode who does not say who they are.
+const DEVELOPER: &str = "developer";
+
+/// The identity behind a request of the REST interface: a JWT or a service key in `Authorization: Bearer`, a service key in
+/// `X-API-Key`, a token in the query, or one offered as the subprotocol `jwt.<token>`. In development mode anybody is who they say they are, if the request comes from this machine.
+///
+/// # Errors
+/// 401 with a challenge, 503 if the issuer's keys cannot be had, 403 for a foreign page in development mode.
+pub async fn identify(shared: &Shared, parts: &Parts, user_id: Option<&str>) -> Result<Arc<Identity>, Failure> {
+    let found = judge(shared, parts).await;
+    if shared.auth.mode() == AuthMode::Enforced {
+        return found.map_err(|error| refused(shared, error));
+    }
+    require_local(&parts.headers, &parts.uri)?;
+    match found {
+        // Front ends send their token also where nobody can check it.
+        Err(AuthError::Missing | AuthError::Invalid(_)) => {
+            let who = user_id.unwrap_or(DEVELOPER);
+            shared.auth.development_identity(who).map_err(|error| refused(shared, error))
+        }
+        other => other.map_err(|error| refused(shared, error)),
+    }
+}
+
+/// The identity, and the topic of the user that it asks about: its own, or `user_id`'s if it may watch that.
+///
+/// # Errors
+/// As [`identify`]; 403 if it may not, 400 if nobody says which user is meant.
+pub(super) async fn identify_for_user(
+    shared: &Shared,
+    parts: &Parts,
+    params: &Params,
+) -> Result<(Arc<Identity>, TopicName), Failure> {
+    let user_id = params.text("user_id")?;
+    let identity = identify(shared, parts, user_id).await?;
+    let topic = match user_id {
+        Some(id) => Some(TopicName::of_user(id).map_err(|why| Failure::parameter("user_id", ErrorCode::InvalidTopic, why))?),
+        // Who did not say a name in development mode has none.
+        None if shared.auth.mode() == AuthMode::Development && &*identity.subject == DEVELOPER => None,
+        None => identity.own_topic(),
+    };
+    let Some(topic) = topic else {
+        return Err(Failure::parameter(
+            "user_id",
+            ErrorCode::InvalidFormat,
+            "say which user is meant: a service key and development mode have no user of their own",
+        ));
+    };
+    if !identity.may_subscribe(&topic) {
+        return Err(Failure::new(ErrorCode::Forbidden, format!("{:?} may not read {topic}", identity.subject)));
+    }
+    Ok((identity, topic))
+}
+
+fn refused(shared: &Shared, error: AuthError) -> Failure {
+    shared.metrics.auth_failure(error.code());
+    error.into()
+}
+
+async fn judge(shared: &Shared, parts: &Parts) -> Result<Arc<Identity>, AuthError> {
+    let mut headers: Vec<&str> = parts.headers.get_all(AUTHORIZATION).iter().filter_map(|value| value.to_str().ok()).collect();
+    let keys: Vec<String> = parts
+        .headers
+        .get_all("x-api-key")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .map(|key| format!("Bearer {key}"))
+        .collect();
+    headers.extend(keys.iter().map(String::as_str));
+    let protocols: Vec<&str> =
+        parts.headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok()).collect();
+    let places = Places { authorization: &headers, query: parts.uri.query(), protocols: &protocols };
+    match extract::credential(places)? {
+        Some(credential) => shared.auth.authenticate(&credential).await,
+        None => Err(AuthError::Missing),
+    }
+}
+
+/// Without authentication nothing but the address protects the server, and a browser on this machine reaches that address for any
+/// page it shows. So a request must name this machine as its host (a foreign name that resolves here is DNS rebinding), and if a page
+/// sent it, the page must come from this machine too.
+///
+/// # Errors
+/// 403, with what to do.
+pub fn require_local(headers: &HeaderMap, uri: &Uri) -> Result<(), Failure> {
+    let host =
+        uri.authority().map(|authority| authority.as_str()).or_else(|| headers.get(HOST).and_then(|host| host.to_str().ok()));
+    let origin = headers.get(ORIGIN).map(|origin| origin.to_str().unwrap_or("null"));
+    let local = |authority: &str| is_loopback(authority.rsplit_once('@').map_or(authority, |(_, host)| host));
+    let host_is_local = host.is_none_or(local);
+    let page_is_local = origin.is_none_or(|origin| origin.split_once("://").is_some_and(|(_, authority)| local(authority)));
+    if host_is_local && page_is_local {
+        return Ok(());
+    }
+    let what = if host_is_local { "the page that sent this" } else { "the host that this asks for" };
+    Err(Failure::new(
+        ErrorCode::Forbidden,
+        format!(
+            "development mode serves this machine only, and {what} is another; open it by localhost, or configure an issuer or a secret"
+        ),
+    ))
+}
+
+/// Whether `host` or `host:port` is this machine.
+fn is_loopback(authority: &str) -> bool {
+    let host = match authority.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    host.eq_ignore_ascii_case("localhost")
+        || host.to_ascii_lowercase().ends_with(".localhost")
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allowed(host: &str, origin: Option<&str>) -> bool {
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, host.parse().unwrap());
+        if let Some(origin) = origin {
+            headers.insert(ORIGIN, origin.parse().unwrap());
+        }
+        require_local(&headers, &Uri::from_static("/x")).is_ok()
+    }
+
+    #[test]
+    fn development_mode_is_for_this_machine() {
+        for host in ["localhost", "LOCALHOST:8080", "127.0.0.1:8080", "127.1.2.3", "[::1]:8080", "app.localhost:3000"] {
+            assert!(allowed(host, None) && allowed("localhost", Some(&format!("http://{host}"))), "{host}");
+        }
+        for host in ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1", "[::2]", "0.0.0.0:80", ""] {
+            assert!(!allowed(host, None), "{host}");
+            assert!(!allowed("localhost", Some(&format!("https://{host}"))), "{host}");
+        }
+        assert!(!allowed("localhost", Some("null")));
+        assert!(!allowed("localhost", Some("http://localhost@evil.example")));
+    }
+}

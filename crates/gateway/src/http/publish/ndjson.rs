@@ -1,0 +1,181 @@
+//! Newline-delimited JSON: events are stored while the body still arrives, in memory that does not grow with it.
+//!
+//! Order is kept: a body's events are appended in the order of its lines. A bad line is refused by itself. If the body breaks off,
+//! what came before it is stored and answered, and an unfinished last line is not.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, FuturesOrdered};
+use tokio::sync::mpsc;
+use towline_auth::Identity;
+use towline_protocol::{ErrorBody, ErrorCode, PublishResult, Refusal};
+
+use super::PublishAnswer;
+use super::body::next_piece;
+use super::items;
+use super::lines::{Line, Lines};
+use crate::http::failure::Failure;
+use crate::publish::{Prepared, Tally};
+use crate::shared::Shared;
+
+/// A chunk is appended when its events have this many bytes, even if more lines are at hand.
+const CHUNK_BYTES: usize = 256 << 10;
+/// Appends that may wait for their acknowledgement while the body is read on.
+const CHUNKS_IN_FLIGHT_MAX: usize = 4;
+/// Results in a single JSON answer.
+const RESULTS_MAX: usize = 10_000;
+/// Chunks of results that wait for a client that reads slowly; then the body is not read on either.
+const ANSWERS_WAITING_MAX: usize = 4;
+
+/// Takes the body. With `streamed`, the results are NDJSON too, sent as they come about, and a last line with the totals.
+pub(super) async fn publish(
+    shared: Arc<Shared>,
+    identity: Arc<Identity>,
+    body: Body,
+    streamed: bool,
+) -> Result<Response, Failure> {
+    let place = shared.reserve_publish_bytes(shared.config.rest.line_bytes_max + CHUNK_BYTES * CHUNKS_IN_FLIGHT_MAX)?;
+    let mut intake = Intake::new(shared, identity, body);
+    if !streamed {
+        let mut answer = PublishAnswer::default();
+        while let Some(results) = intake.next().await {
+            match results {
+                Ok(results) => answer.add(results, RESULTS_MAX),
+                Err(failure) => answer.error = Some(failure.error().clone()),
+            }
+        }
+        return Ok(answer.into_response());
+    }
+    let (sender, receiver) = mpsc::channel::<Bytes>(ANSWERS_WAITING_MAX);
+    // A task of its own, because answers are sent while the body still arrives. It ends with the client.
+    tokio::spawn(async move {
+        let mut tally = Tally::default();
+        while let Some(results) = intake.next().await {
+            let mut text = Vec::new();
+            match results {
+                Ok(results) => {
+                    tally.add(&results);
+                    results.iter().for_each(|result| line(result, &mut text));
+                }
+                Err(failure) => line(&Broken { error: failure.error() }, &mut text),
+            }
+            if sender.send(text.into()).await.is_err() {
+                return;
+            }
+        }
+        let mut text = Vec::new();
+        line(&Totals { stored: tally.stored, duplicates: tally.duplicates, refused: tally.refused }, &mut text);
+        // The receiver is gone if the client is; then nobody wants the totals.
+        let _ = sender.send(text.into()).await;
+        drop(place);
+    });
+    let chunks = stream::unfold(receiver, |mut receiver| async move {
+        receiver.recv().await.map(|chunk| (Ok::<_, std::convert::Infallible>(chunk), receiver))
+    });
+    Ok(([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(chunks)).into_response())
+}
+
+/// The last line of a streamed answer.
+#[derive(serde::Serialize)]
+struct Totals {
+    stored: u64,
+    duplicates: u64,
+    refused: u64,
+}
+
+/// The line that says why a body was not read to its end.
+#[derive(serde::Serialize)]
+struct Broken<'a> {
+    error: &'a ErrorBody,
+}
+
+fn line(value: &impl serde::Serialize, out: &mut Vec<u8>) {
+    // Plain structs always serialise, and a Vec takes all bytes.
+    let _ = serde_json::to_writer(&mut *out, value);
+    out.push(b'\n');
+}
+
+type Store = std::pin::Pin<Box<dyn Future<Output = Vec<PublishResult>> + Send>>;
+
+/// Reads a body and stores its events, both at once.
+struct Intake {
+    shared: Arc<Shared>,
+    identity: Arc<Identity>,
+    /// None once it has ended or broken off.
+    body: Option<Body>,
+    lines: Lines,
+    stores: FuturesOrdered<Store>,
+    broken: Option<Failure>,
+}
+
+impl Intake {
+    fn new(shared: Arc<Shared>, identity: Arc<Identity>, body: Body) -> Self {
+        let lines = Lines::new(shared.config.rest.line_bytes_max);
+        Self { shared, identity, body: Some(body), lines, stores: FuturesOrdered::new(), broken: None }
+    }
+
+    /// The results of the next chunk, in order; at last, why the body broke off, if it did.
+    async fn next(&mut self) -> Option<Result<Vec<PublishResult>, Failure>> {
+        let pause_max = self.shared.config.rest.body_timeout;
+        loop {
+            let Some(body) = &mut self.body else {
+                return match self.stores.next().await {
+                    Some(results) => Some(Ok(results)),
+                    None => self.broken.take().map(Err),
+                };
+            };
+            let room = self.stores.len() < CHUNKS_IN_FLIGHT_MAX;
+            tokio::select! {
+                biased;
+                Some(results) = self.stores.next(), if !self.stores.is_empty() => return Some(Ok(results)),
+                piece = next_piece(body, pause_max), if room => match piece {
+                    Ok(Some(piece)) => {
+                        self.lines.push(&piece);
+                        self.store_lines(Lines::next);
+                    }
+                    Ok(None) => {
+                        self.body = None;
+                        self.store_lines(Lines::finish);
+                    }
+                    Err(failure) => {
+                        self.body = None;
+                        self.broken = Some(failure);
+                    }
+                },
+            }
+        }
+    }
+
+    /// Appends all lines that `take` gives, in chunks.
+    fn store_lines(&mut self, take: fn(&mut Lines) -> Option<Line>) {
+        let events = &self.shared.config.events;
+        let (limits, events_max) = (events.limits(), events.batch_events_max);
+        let mut chunk = Prepared::default();
+        let mut bytes = 0;
+        while let Some(line) = take(&mut self.lines) {
+            match &line {
+                Line::Text(text) => {
+                    bytes += text.len();
+                    chunk.push(&self.identity, items::read(text), &limits);
+                }
+                Line::TooLong => {
+                    let max = self.shared.config.rest.line_bytes_max;
+                    let refusal = Refusal::new(ErrorCode::TooLarge, format!("a line may have at most {max} bytes"));
+                    chunk.push(&self.identity, Err(refusal), &limits);
+                }
+            }
+            if chunk.len() >= events_max || bytes >= CHUNK_BYTES {
+                self.stores.push_back(Box::pin(self.shared.store(std::mem::take(&mut chunk), false)));
+                bytes = 0;
+            }
+        }
+        if !chunk.is_empty() {
+            self.stores.push_back(Box::pin(self.shared.store(chunk, false)));
+        }
+    }
+}
