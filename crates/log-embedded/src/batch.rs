@@ -13,6 +13,14 @@ use crate::dedup::{FirstSeen, Key};
 use crate::record_codec::{self, FIXED_BYTES, FRAME_HEAD_BYTES, Placement};
 use crate::shared::Shared;
 
+/// What records must know of the segment that they go to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SegmentTail {
+    pub salt: u32,
+    /// Up to here it is on the device.
+    pub synced_to: u32,
+}
+
 /// A topic's part of a batch.
 pub(crate) struct BatchTopic {
     pub id: usize,
@@ -54,7 +62,7 @@ pub(crate) struct Batch {
 
 impl Batch {
     /// Places the events of all jobs. `bytes` is an empty buffer to reuse.
-    pub fn place(shared: &Shared, jobs: &[Job], bytes: BytesMut, ts_ms: u64, salt: u32) -> Self {
+    pub fn place(shared: &Shared, jobs: &[Job], bytes: BytesMut, ts_ms: u64, into: SegmentTail) -> Self {
         let mut batch = Self {
             topics: Vec::new(),
             bytes,
@@ -107,11 +115,11 @@ impl Batch {
                 } else {
                     let relaxed = topic.durability == Durability::Relaxed;
                     batch.must_sync |= !relaxed;
-                    let at = Placement { epoch: topic.epoch, offset, ts_ms, relaxed };
+                    let at = Placement { epoch: topic.epoch, offset, ts_ms, synced_to: into.synced_to, relaxed };
                     record_codec::encode(&mut batch.bytes, event, &at);
                     placed.frame_bytes = batch.bytes.len() - placed.start;
                     if let Some((start, end)) = last_in_file.replace((placed.start, batch.bytes.len())) {
-                        record_codec::seal(&mut batch.bytes[start..end], salt, true);
+                        record_codec::seal(&mut batch.bytes[start..end], into.salt, true);
                     }
                 }
                 topic.placed.push(placed);
@@ -123,7 +131,7 @@ impl Batch {
                 at += 1;
             }
             if let Some((start, end)) = last_in_file {
-                record_codec::seal(&mut batch.bytes[start..end], salt, false);
+                record_codec::seal(&mut batch.bytes[start..end], into.salt, false);
             }
             batch.answers.push(answer);
         }

@@ -3,7 +3,7 @@
 //! A record describes itself, so that a log can be rebuilt from its segments alone:
 //!
 //! ```text
-//! crc u32 | len u32 | flags u8 | topic_len u8 | id_len u8 | kind_len u8 | extras_len u32 | epoch u64 | offset u64 | ts_ms u64 | topic | body
+//! crc u32 | len u32 | flags u8 | topic_len u8 | id_len u8 | kind_len u8 | extras_len u32 | synced_to u32 | epoch u64 | offset u64 | ts_ms u64 | topic | body
 //! ```
 //!
 //! All numbers are little-endian; `len` counts what follows it; the checksum covers everything after itself and begins with the
@@ -15,7 +15,7 @@ use towline_log::NewEvent;
 /// Bytes before the part that `len` counts.
 pub(crate) const FRAME_HEAD_BYTES: usize = 8;
 /// Bytes between `len` and the topic.
-pub(crate) const FIXED_BYTES: usize = 32;
+pub(crate) const FIXED_BYTES: usize = 36;
 /// The longest record that is written or believed: a damaged length never makes recovery allocate more than this.
 pub const RECORD_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -32,6 +32,8 @@ pub(crate) struct Placement {
     pub epoch: u64,
     pub offset: u64,
     pub ts_ms: u64,
+    /// Up to here the segment was synced when the record was written.
+    pub synced_to: u32,
     /// Acknowledged before it was synced.
     pub relaxed: bool,
 }
@@ -47,6 +49,9 @@ pub struct Frame<'a> {
     pub offset: u64,
     /// When it was taken, Unix milliseconds.
     pub ts_ms: u64,
+    /// Up to here the segment was synced when this was written: damage before that place is not the trace of an interrupted write,
+    /// even where the machine lost power and pages reached the device out of order.
+    pub synced_to: u32,
     /// The next record belongs to the same call.
     pub continues: bool,
     /// It was acknowledged before it was synced.
@@ -128,7 +133,7 @@ pub(crate) fn layout(bytes: &[u8]) -> Result<Frame<'_>, DecodeError> {
     let (topic, body) = bytes[topic_start..frame_bytes].split_at(topic_len);
     let parts = usize::from(id_len) + usize::from(kind_len) + extras_len as usize;
     let Ok(topic) = std::str::from_utf8(topic) else { return Err(DecodeError::Malformed) };
-    let (epoch, offset, ts_ms) = (u64_at(bytes, 16), u64_at(bytes, 24), u64_at(bytes, 32));
+    let (epoch, offset, ts_ms) = (u64_at(bytes, 20), u64_at(bytes, 28), u64_at(bytes, 36));
     if parts > body.len() || offset == 0 || epoch.max(offset).max(ts_ms) > NUMBER_MAX {
         return Err(DecodeError::Malformed);
     }
@@ -137,6 +142,7 @@ pub(crate) fn layout(bytes: &[u8]) -> Result<Frame<'_>, DecodeError> {
         epoch,
         offset,
         ts_ms,
+        synced_to: u32_at(bytes, 16),
         continues: flags & FLAG_CONTINUES != 0,
         relaxed: flags & FLAG_RELAXED != 0,
         id_len,
@@ -178,6 +184,7 @@ pub(crate) fn encode(out: &mut BytesMut, event: &NewEvent, at: &Placement) {
     out.put_u8(event.id.len() as u8);
     out.put_u8(event.kind.len() as u8);
     out.put_u32_le(event.extras.len() as u32);
+    out.put_u32_le(at.synced_to);
     out.put_u64_le(at.epoch);
     out.put_u64_le(at.offset);
     out.put_u64_le(at.ts_ms);
@@ -195,6 +202,15 @@ pub(crate) fn seal(frame: &mut [u8], salt: u32, continues: bool) {
     }
     let sum = checksum(salt, &frame[4..]);
     frame[..4].copy_from_slice(&sum.to_le_bytes());
+}
+
+/// Whether `bytes`, which end where the file does, would be a whole record if only its length were right: then not an interrupted
+/// write but damage made it too short.
+pub(crate) fn is_whole_but_for_its_length(bytes: &[u8], salt: u32) -> bool {
+    let Some(len) = bytes.len().checked_sub(FRAME_HEAD_BYTES).and_then(|len| u32::try_from(len).ok()) else { return false };
+    let mut mended = bytes.to_vec();
+    mended[4..FRAME_HEAD_BYTES].copy_from_slice(&len.to_le_bytes());
+    decode_record(&mended, salt).is_ok()
 }
 
 fn checksum(salt: u32, bytes: &[u8]) -> u32 {
@@ -215,4 +231,67 @@ pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     let mut raw = [0; 8];
     raw.copy_from_slice(&bytes[at..at + 8]);
     u64::from_le_bytes(raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use towline_log::conformance::{event, topic};
+
+    fn record(n: u64, continues: bool) -> BytesMut {
+        let mut out = BytesMut::new();
+        let at = Placement { epoch: 3, offset: n, ts_ms: 5, synced_to: 77, relaxed: true };
+        let event = event(&topic("user:1"), n);
+        check(&event).unwrap();
+        encode(&mut out, &event, &at);
+        assert_eq!(out.len(), encoded_bytes(&event));
+        seal(&mut out, 9, continues);
+        out
+    }
+
+    #[test]
+    fn a_record_survives_and_every_flipped_bit_is_noticed() {
+        let bytes = record(4, true);
+        let event = event(&topic("user:1"), 4);
+        let frame = decode_record(&bytes, 9).unwrap();
+        assert_eq!((frame.topic, frame.id(), frame.epoch, frame.offset, frame.ts_ms), ("user:1", event.id.as_bytes(), 3, 4, 5));
+        assert_eq!((frame.continues, frame.relaxed, frame.synced_to, frame.frame_bytes), (true, true, 77, bytes.len()));
+        assert!(frame.body.ends_with(&event.data));
+        assert!(decode_record(&bytes, 10).is_err(), "another segment's record");
+        for bit in 0..bytes.len() * 8 {
+            let mut bad = bytes.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode_record(&bad, 9).is_err(), "bit {bit}");
+        }
+        for end in 0..bytes.len() {
+            assert!(matches!(decode_record(&bytes[..end], 9), Err(DecodeError::Incomplete { .. })));
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_decoded_or_refused() {
+        let seed = fastrand::u64(..);
+        println!("seed {seed}");
+        let mut random = fastrand::Rng::with_seed(seed);
+        for _ in 0..20_000 {
+            let mut bytes = record(random.u64(1..9), random.bool());
+            for _ in 0..random.usize(1..6) {
+                let at = random.usize(..bytes.len());
+                bytes[at] = random.u8(..);
+            }
+            let end = random.usize(..=bytes.len());
+            let _ = decode_record(&bytes[..end], random.u32(..));
+            let _ = layout(&bytes[..end]);
+            let _ = is_whole_but_for_its_length(&bytes[..end], 9);
+        }
+    }
+
+    #[test]
+    fn events_that_do_not_fit_are_refused_in_words() {
+        let good = event(&topic("user:1"), 1);
+        let refused = |event: NewEvent| check(&event).unwrap_err();
+        assert!(refused(NewEvent { id: "x".repeat(256).into(), ..good.clone() }).contains("id"));
+        assert!(refused(NewEvent { kind: "é".into(), ..good.clone() }).contains("type"));
+        assert!(refused(NewEvent { data: vec![b'1'; RECORD_BYTES_MAX].into(), ..good }).contains("bytes"));
+    }
 }

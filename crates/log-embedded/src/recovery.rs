@@ -14,6 +14,7 @@ use crate::dedup::Keying;
 use crate::files::{DirectoryLock, Files, LogFile, read_full_at, write_all_at};
 use crate::options::Options;
 use crate::rebuild::{Before, Rebuild};
+use crate::record_codec::{self, FRAME_HEAD_BYTES, RECORD_BYTES_MAX};
 use crate::recovery_report::{Damage, RecoveryReport};
 use crate::repair;
 use crate::segment::{self, HEADER_BYTES, HeaderError, SegmentHeader};
@@ -304,7 +305,16 @@ impl Opening<'_> {
         }
         rebuild.begin_segment(seq);
         let mut valid_bytes = HEADER_BYTES;
-        let outcome = scan(&*segment.file, segment::salt(log_id, seq), |found| match found {
+        let reading = |source| self.io(&format!("reading {name}"), source);
+        let salt = segment::salt(log_id, seq);
+        if may_be_torn && rebooted {
+            let len = segment.file.len().map_err(reading)?;
+            if let Some(cut) = never_synced_from(&*segment.file, salt).map_err(reading)? {
+                report.torn_bytes_cut += len - u64::from(cut);
+                segment.file.set_len(cut.into()).map_err(reading)?;
+            }
+        }
+        let outcome = scan(&*segment.file, salt, |found| match found {
             Found::Record { position, frame, .. } => {
                 valid_bytes += frame.frame_bytes as u32;
                 rebuild.record(seq, position, &frame, report);
@@ -314,15 +324,16 @@ impl Opening<'_> {
                 rebuild.damage(report);
             }
         })
-        .map_err(|source| self.io(&format!("reading {name}"), source))?;
+        .map_err(reading)?;
         let mut end = outcome.valid_end;
-        let torn = may_be_torn && (outcome.tail_bytes == 0 || outcome.tail_cut_short || rebooted);
+        let len = segment.file.len().map_err(reading)?;
+        let shortened = outcome.tail_cut_short && is_shortened(&*segment.file, end, len, salt).map_err(reading)?;
+        let torn = may_be_torn && !shortened && (outcome.tail_bytes == 0 || outcome.tail_cut_short || rebooted);
         if torn {
             if let Some(call) = rebuild.unfinished_call() {
                 rebuild.drop_unfinished_call();
                 end = call;
             }
-            let len = segment.file.len().map_err(|source| self.io(&format!("reading {name}"), source))?;
             report.torn_bytes_cut += len - u64::from(end).min(len);
         } else if outcome.tail_bytes > 0 {
             let tail = (u64::from(end), u64::from(end) + outcome.tail_bytes);
@@ -388,18 +399,41 @@ impl Opening<'_> {
                     last.file.sync()
                 };
                 make_durable().map_err(|source| self.io("cutting the torn end of the last segment", source))?;
-                ActiveSegment { seq: *seq, file: last.file.clone(), end: *end }
+                ActiveSegment { seq: *seq, file: last.file.clone(), end: *end, synced_to: *end }
             }
             _ => {
                 let header = SegmentHeader { seq: 1, log_id: identity.log_id, created_ms: self.now_ms, previous_end: 0 };
                 let file =
                     create_segment(&**self.files, &header).map_err(|source| self.io("making the first segment", source))?;
                 rebuild.begin_segment(header.seq);
-                ActiveSegment { seq: header.seq, file, end: HEADER_BYTES }
+                ActiveSegment { seq: header.seq, file, end: HEADER_BYTES, synced_to: HEADER_BYTES }
             }
         };
         Ok(active)
     }
+}
+
+/// Where the part begins that was never synced, if something is wrong in it. After a loss of power, pages of that part may have
+/// reached the device in any order, so that whole records stand behind torn ones; none of it was promised a sync.
+fn never_synced_from(file: &dyn LogFile, salt: u32) -> io::Result<Option<u32>> {
+    let mut bad: Vec<u32> = Vec::new();
+    scan(file, salt, |found| match found {
+        Found::Damage { from, .. } => bad.push(from),
+        // Whatever is wrong before this place went wrong later than the write.
+        Found::Record { frame, .. } => bad.retain(|from| *from >= frame.synced_to),
+    })?;
+    Ok(bad.first().copied())
+}
+
+/// Whether the file's last record only seems to be cut short, because its length is damaged.
+fn is_shortened(file: &dyn LogFile, from: u32, len: u64, salt: u32) -> io::Result<bool> {
+    let tail_bytes = usize::try_from(len.saturating_sub(from.into())).unwrap_or(usize::MAX);
+    if tail_bytes > RECORD_BYTES_MAX + FRAME_HEAD_BYTES {
+        return Ok(false);
+    }
+    let mut tail = vec![0; tail_bytes];
+    let read = read_full_at(file, from.into(), &mut tail)?;
+    Ok(record_codec::is_whole_but_for_its_length(&tail[..read], salt))
 }
 
 /// Writes a segment's own bytes over themselves. If the process before ended because a sync failed, the kernel may hold bytes

@@ -11,7 +11,7 @@ use towline_log::{AppendError, Durability, Follower, Record};
 use towline_protocol::Epoch;
 
 use crate::append_queue::{Job, Taken};
-use crate::batch::Batch;
+use crate::batch::{Batch, SegmentTail};
 use crate::counters::add;
 use crate::files::{Files, LogFile, is_full, write_all_at};
 use crate::index::SegmentState;
@@ -24,6 +24,8 @@ pub(crate) struct ActiveSegment {
     pub file: Arc<dyn LogFile>,
     /// Where the next record goes; everything before it is whole.
     pub end: u32,
+    /// Up to here it is on the device.
+    pub synced_to: u32,
 }
 
 /// The writer's own state.
@@ -124,7 +126,8 @@ impl Writer {
         let ts_ms = self.shared.clock.unix_ms().max(self.shared.last_ts_ms.load(Ordering::SeqCst));
         self.shared.last_ts_ms.store(ts_ms, Ordering::SeqCst);
         let salt = segment::salt(self.shared.identity.log_id, self.active.seq);
-        let mut batch = Batch::place(&self.shared, &jobs, std::mem::take(&mut self.buffer), ts_ms, salt);
+        let tail = SegmentTail { salt, synced_to: self.active.synced_to };
+        let mut batch = Batch::place(&self.shared, &jobs, std::mem::take(&mut self.buffer), ts_ms, tail);
         if let Err(error) = self.write(&batch) {
             self.unpin(&batch);
             batch.bytes.clear();
@@ -153,6 +156,8 @@ impl Writer {
         self.shared.full.store(false, Ordering::SeqCst);
         if batch.must_sync {
             self.sync().map_err(CommitError::Device)?;
+            // `end` moves when the batch is published; what was synced includes it already.
+            self.active.synced_to = self.active.end + batch.bytes.len() as u32;
         } else if self.unsynced_since.is_none() {
             self.unsynced_since = Some(self.shared.clock.uptime());
         }
@@ -264,6 +269,7 @@ impl Writer {
         add(&counters.sync_micros, u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
         add(&counters.syncs, 1);
         self.unsynced_since = None;
+        self.active.synced_to = self.active.end;
         result.map_err(|error| match device(&self.active, "syncing", &error) {
             CommitError::Device(why) => why,
             CommitError::Full => "syncing failed".into(),
@@ -287,7 +293,7 @@ impl Writer {
         match create_segment(&*self.shared.files, &header) {
             Ok(file) => {
                 self.shared.index.lock().segments.insert(seq, SegmentState::empty());
-                self.active = ActiveSegment { seq, file, end: HEADER_BYTES };
+                self.active = ActiveSegment { seq, file, end: HEADER_BYTES, synced_to: HEADER_BYTES };
                 tracing::debug!(segment = seq, "began a segment");
                 Ok(())
             }
