@@ -12,6 +12,15 @@ use crate::systems::System;
 /// How long a burst may take to reach everybody before it counts as lost.
 const LOST_AFTER: Duration = Duration::from_secs(20);
 
+/// How a burst is handed to the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writes {
+    /// One write per message, as a client library sends them.
+    Each,
+    /// One write for the burst.
+    Together,
+}
+
 /// A publisher, its subscribers, and what they have received.
 pub struct Audience {
     loader: Loader,
@@ -69,15 +78,20 @@ impl Audience {
         Ok(())
     }
 
-    /// Publishes `burst` messages of `size` bytes with one write.
-    pub fn publish(&mut self, system: &System, burst: usize, size: usize) -> Result<()> {
-        let (topic, first) = (&self.topic, self.published);
-        self.loader.send(self.publisher, |outbox| {
-            for number in first..first + burst as u64 {
-                system.dialect.publish(topic, &payload::payload(number, size), outbox);
-            }
-        })?;
-        self.published += burst as u64;
+    /// Publishes `burst` messages of `size` bytes, with one write for each, or with one for all.
+    pub fn publish(&mut self, system: &System, burst: usize, size: usize, writes: Writes) -> Result<()> {
+        let at_once = match writes {
+            Writes::Each => 1,
+            Writes::Together => burst,
+        };
+        let until = self.published + burst as u64;
+        while self.published < until {
+            let (topic, numbers) = (&self.topic, self.published..until.min(self.published + at_once as u64));
+            self.published = numbers.end;
+            self.loader.send(self.publisher, |outbox| {
+                numbers.for_each(|number| system.dialect.publish(topic, &payload::payload(number, size), outbox));
+            })?;
+        }
         Ok(())
     }
 

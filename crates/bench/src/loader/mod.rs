@@ -17,7 +17,7 @@ use std::time::Duration;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
-pub use audience::Audience;
+pub use audience::{Audience, Writes};
 pub use connection::{Arrival, Opening, Outbox, Wire};
 pub use crowd::gather;
 

@@ -7,13 +7,17 @@ use anyhow::Result;
 use super::Stretch;
 use crate::bench::Bench;
 use crate::figures::Outcome;
-use crate::loader::Audience;
+use crate::loader::{Audience, Writes};
 use crate::systems::{Kind, System};
 
 const SUBSCRIBERS: usize = 1_000;
 const PAYLOAD_BYTES: usize = 128;
-/// The figure for one message in flight, and for bursts of 32.
-pub const MODES: [(&str, usize); 2] = [("one message in flight", 1), ("bursts of 32", 32)];
+/// The figures: one message in flight, and bursts of 32 as a client library and as a batch would write them.
+const MODES: [(&str, usize, Writes); 3] = [
+    ("one message in flight", 1, Writes::Each),
+    ("bursts of 32", 32, Writes::Each),
+    ("bursts of 32 in one write", 32, Writes::Together),
+];
 const SPAN: Duration = Duration::from_secs(3);
 
 pub fn run(bench: &Bench) -> Outcome {
@@ -41,8 +45,8 @@ pub fn run(bench: &Bench) -> Outcome {
         }
     }
     super::interleave(&mut outcome, bench.repetitions(5), stands, |outcome, name, (system, audience)| {
-        for (figure, burst) in MODES {
-            let (delivered, cpu, wall) = measure(bench, system, audience, burst, bench.span(SPAN))?;
+        for (figure, burst, writes) in MODES {
+            let (delivered, cpu, wall) = measure(bench, system, audience, (burst, writes), bench.span(SPAN))?;
             outcome.record(figure, name, "deliveries per CPU-second", delivered / cpu);
             outcome.record(&format!("{figure}, wall"), name, "deliveries per second", delivered / wall);
         }
@@ -54,18 +58,24 @@ pub fn run(bench: &Bench) -> Outcome {
 fn stand(bench: &Bench, kind: Kind) -> Result<(System, Audience)> {
     let system = kind.start(bench)?;
     let mut audience = Audience::gather(&system, &bench.clock, "thread:fanout", SUBSCRIBERS)?;
-    for (_, burst) in MODES {
-        measure(bench, &system, &mut audience, burst, Duration::from_millis(500))?;
+    for (_, burst, writes) in MODES {
+        measure(bench, &system, &mut audience, (burst, writes), Duration::from_millis(500))?;
     }
     Ok((system, audience))
 }
 
 /// Publishes for this long; answers deliveries, seconds of CPU and seconds.
-fn measure(bench: &Bench, system: &System, audience: &mut Audience, burst: usize, span: Duration) -> Result<(f64, f64, f64)> {
+fn measure(
+    bench: &Bench,
+    system: &System,
+    audience: &mut Audience,
+    (burst, writes): (usize, Writes),
+    span: Duration,
+) -> Result<(f64, f64, f64)> {
     let stretch = Stretch::begin(&bench.clock, &system.server);
     let (before, until) = (audience.delivered(), bench.clock.uptime() + span);
     while bench.clock.uptime() < until {
-        audience.publish(system, burst, PAYLOAD_BYTES)?;
+        audience.publish(system, burst, PAYLOAD_BYTES, writes)?;
         audience.await_all()?;
     }
     let (cpu, wall) = stretch.end();

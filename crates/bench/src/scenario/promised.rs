@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::Stretch;
 use crate::bench::Bench;
 use crate::figures::{Outcome, quantile};
-use crate::loader::{Audience, Loader, gather};
+use crate::loader::{Audience, Loader, Writes, gather};
 use crate::systems::{Kind, System, towline};
 
 const CONNECTS: usize = 500;
@@ -72,7 +72,7 @@ fn round_trips(bench: &Bench, outcome: &mut Outcome, name: &str, system: &System
     let mut times = Vec::new();
     for _ in 0..ROUNDS {
         let sent = bench.clock.uptime();
-        audience.publish(system, 1, PAYLOAD_BYTES)?;
+        audience.publish(system, 1, PAYLOAD_BYTES, Writes::Each)?;
         audience.await_all()?;
         times.push((bench.clock.uptime() - sent).as_secs_f64() * 1e3);
     }
@@ -84,7 +84,7 @@ fn round_trips(bench: &Bench, outcome: &mut Outcome, name: &str, system: &System
 fn messages(bench: &Bench, outcome: &mut Outcome, name: &str, system: &System, audience: &mut Audience) -> Result<()> {
     let (before, began) = (audience.delivered(), bench.clock.uptime());
     while bench.clock.uptime() < began + bench.span(SPAN) {
-        audience.publish(system, 32, PAYLOAD_BYTES)?;
+        audience.publish(system, 32, PAYLOAD_BYTES, Writes::Each)?;
         audience.await_all()?;
     }
     let seconds = (bench.clock.uptime() - began).as_secs_f64();

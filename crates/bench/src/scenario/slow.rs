@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::bench::Bench;
 use crate::figures::{Outcome, quantile};
-use crate::loader::Audience;
+use crate::loader::{Audience, Writes};
 use crate::systems::Kind;
 
 /// The sockets that are measured.
@@ -63,7 +63,7 @@ fn measure(bench: &Bench, others: Others) -> Result<Run> {
     let system = Kind::Towline.start(bench)?;
     let count = if matches!(others, Others::Absent) { READERS } else { READERS + OTHERS };
     let mut audience = Audience::gather(&system, clock, "thread:slow", count)?;
-    audience.publish(&system, 1, PAYLOAD_BYTES)?;
+    audience.publish(&system, 1, PAYLOAD_BYTES, Writes::Each)?;
     audience.await_all()?;
     let before = system.server.memory()?;
     // Every other socket, so that both kinds are spread alike over whatever order the server keeps.
@@ -74,7 +74,7 @@ fn measure(bench: &Bench, others: Others) -> Result<Run> {
     }
     let stuck_since = clock.uptime();
     for _ in 0..FILL.0 / FILL_BURST {
-        audience.publish(&system, FILL_BURST, FILL.1)?;
+        audience.publish(&system, FILL_BURST, FILL.1, Writes::Each)?;
         audience.await_all()?;
     }
     let mut measured = vec![false; readers.iter().max().map_or(0, |max| max + 1)];
@@ -89,7 +89,7 @@ fn measure(bench: &Bench, others: Others) -> Result<Run> {
     while clock.uptime() < until {
         if clock.uptime() >= due {
             sent.push(clock.uptime());
-            audience.publish(&system, 1, PAYLOAD_BYTES)?;
+            audience.publish(&system, 1, PAYLOAD_BYTES, Writes::Each)?;
             due += INTERVAL;
         }
         let wait = due.saturating_sub(clock.uptime());
