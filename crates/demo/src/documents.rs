@@ -66,8 +66,7 @@ pub fn read(path: &Path) -> io::Result<Vec<Section>> {
 
 /// The file's name as it is shown: as it was reached, with `/` between its parts.
 pub fn shown(path: &Path) -> String {
-    let parts: Vec<_> = path.components().map(|part| part.as_os_str().to_string_lossy()).collect();
-    parts.join("/").trim_start_matches("./").to_owned()
+    path.to_string_lossy().replace('\\', "/").trim_start_matches("./").to_owned()
 }
 
 fn sections(text: &str) -> Vec<Section> {

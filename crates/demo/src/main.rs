@@ -11,6 +11,7 @@ mod ranking;
 mod research;
 mod terms;
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -57,7 +58,11 @@ struct Args {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
     let args = Args::parse();
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let url = args.url.or_else(|| variable("TOWLINE_URL")).unwrap_or_else(|| "http://127.0.0.1:8080".to_owned());

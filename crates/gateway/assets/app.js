@@ -8,12 +8,13 @@ const CUT_MS = 10_000;
 const QUESTION_TOPIC = "agent:demo";
 
 const $ = (id) => document.getElementById(id);
-const user = new URLSearchParams(location.search).get("user") || "demo";
+const address = new URLSearchParams(location.search);
+const user = address.get("user") || address.get("user_id") || "demo";
 const tokenInAddress = () => new URLSearchParams(location.hash.slice(1)).get("token");
 const store = `towline:${user}`;
 
 const counts = { received: 0, replayed: 0, duplicates: 0, holes: 0 };
-let rows = []; // newest last: {before, at}, where a reload begins again
+let places = []; // the position before each row, newest last: a reload begins again at the first
 let waiting = []; // rows on their way into the list
 let retryAt = null;
 let stateText = "";
@@ -44,15 +45,27 @@ function icon(name) {
   return svg;
 }
 
+const SAID_MAX = 2_000;
+const TELLING = ["answer", "message", "text", "excerpt", "rationale", "question", "content", "action"];
+
 /** What an event says, in a line or two, whoever published it. */
-function summary({ data }) {
-  if (data === null || typeof data !== "object") return data === undefined || data === null ? "" : String(data);
-  for (const key of ["answer", "message", "excerpt", "rationale", "question", "content", "action"]) {
-    if (typeof data[key] === "string" && data[key]) return data[key];
-  }
+function summary({ type, data }) {
+  if (data === null || data === undefined) return "";
+  if (typeof data !== "object") return String(data);
+  const telling = type === "partial_result" ? ["text", ...TELLING] : TELLING;
+  const key = telling.find((name) => typeof data[name] === "string" && data[name]);
+  if (key) return data[key].length > SAID_MAX ? `${data[key].slice(0, SAID_MAX)}…` : data[key];
   if (data.best_so_far) return `best so far: ${data.best_so_far.heading || "(opening)"}, ${data.best_so_far.file}:${data.best_so_far.line}`;
-  const text = JSON.stringify(data);
-  return text === "{}" ? "" : text;
+  const flat = (value) => Array.isArray(value) ? value.slice(0, 12).map(String).join(", ") : String(value);
+  const isFlat = (value) => typeof value !== "object" || (Array.isArray(value) && value.length > 0 && value.every((item) => typeof item !== "object"));
+  const pairs = Object.entries(data).filter(([, value]) => isFlat(value)).map(([name, value]) => `${name.replaceAll("_", " ")}: ${flat(value)}`);
+  return pairs.slice(0, 8).join(" · ").slice(0, 400);
+}
+
+/** The places in documents that an event names. */
+function placesNamed({ data }) {
+  const named = Array.isArray(data?.sources) ? data.sources : data?.file && data?.line ? [data] : [];
+  return named.slice(0, 8).map(({ file, line, heading }) => `${file}:${line} ${heading ?? ""}`);
 }
 
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "short" });
@@ -80,11 +93,12 @@ function eventRow(event, replayed) {
   if (severity !== "info") title.append(" ", element("span", "tag", severity === "warning" ? "warning" : "action required"));
   if (replayed) title.append(" ", element("span", "tag quiet", "replayed"));
   body.append(title);
-  const said = summary(event).slice(0, 600);
-  if (said && said !== event.title) body.append(element("p", "said", said));
-  if (Array.isArray(event.data?.sources) && event.data.sources.length) {
+  const said = summary(event);
+  if (said && !event.title?.includes(said)) body.append(element("p", "said", said));
+  const named = placesNamed(event);
+  if (named.length) {
     const sources = element("ul", "sources");
-    for (const source of event.data.sources.slice(0, 8)) sources.append(element("li", "", `${source.file}:${source.line} ${source.heading ?? ""}`));
+    sources.append(...named.map((place) => element("li", "", place)));
     body.append(sources);
   }
   const facts = element("p", "facts");
@@ -104,21 +118,24 @@ function markRow(iconName, text, kind) {
   return row;
 }
 
-/** Rows enter together, so that a long replay costs one layout and not thousands. */
-function add(row, place) {
-  if (waiting.length === 0) setTimeout(flush, 30);
-  waiting.push({ row, place });
+/** What changed is shown together, so that a long replay costs one layout and not thousands. */
+let scheduled = false;
+function schedule() {
+  if (!scheduled) setTimeout(flush, 30);
+  scheduled = true;
+}
+
+function add(row) {
+  waiting.push(row);
   if (waiting.length > ROWS_MAX) waiting.shift();
+  schedule();
 }
 
 function flush() {
+  scheduled = false;
   const feed = $("feed");
-  for (const { row, place } of waiting) {
-    feed.prepend(row);
-    rows.push(place);
-  }
+  for (const row of waiting) feed.prepend(row);
   waiting = [];
-  rows = rows.slice(-ROWS_MAX);
   while (feed.children.length > ROWS_MAX) feed.lastChild.remove();
   $("empty").hidden = feed.children.length > 0;
   for (const [name, count] of Object.entries(counts)) $(`count-${name}`).textContent = count.toLocaleString("en");
@@ -128,10 +145,10 @@ function flush() {
 
 /** A reload begins again behind the oldest row shown, so that the page comes back as it was, and with what came meanwhile. */
 function remember() {
-  const begin = rows.find((place) => place);
-  if (!begin) return;
+  places = places.slice(-ROWS_MAX);
+  if (places.length === 0) return;
   try {
-    sessionStorage.setItem(store, JSON.stringify(begin));
+    sessionStorage.setItem(store, JSON.stringify(places[0]));
   } catch { /* storage is full or forbidden: a reload then begins with the next event */ }
 }
 
@@ -146,9 +163,9 @@ function remembered() {
 
 function showState() {
   const seconds = retryAt ? Math.max(0, Math.ceil((retryAt - Date.now()) / 1000)) : 0;
-  const text = stateName === "reconnecting" ? `${stateText}, reconnecting in ${seconds} s`
-    : stateName === "cut" ? `${stateText}, back in ${seconds} s` : stateText;
-  if ($("state-text").textContent !== text) $("state-text").textContent = text;
+  if ($("state-text").textContent !== stateText) $("state-text").textContent = stateText;
+  // Apart from the text, because a screen reader should not hear every second.
+  $("state-rest").textContent = stateName === "reconnecting" ? `, reconnecting in ${seconds} s` : stateName === "cut" ? `, back in ${seconds} s` : "";
   $("cut-text").textContent = stateName === "cut" ? `Cut: back in ${seconds} s` : "Cut my network for 10 s";
 }
 
@@ -163,7 +180,7 @@ function plural(count, noun) {
 
 function verdict(text, good) {
   $("proof").textContent = text;
-  $("proof").dataset.verdict = good ? "good" : "bad";
+  $("proof").dataset.verdict = good === undefined ? "" : good ? "good" : "bad";
 }
 
 const connection = new Connection({
@@ -185,27 +202,33 @@ const connection = new Connection({
       $("user").textContent = id;
       $("example").textContent = `towline pub user:${id} agent.started`;
     },
+    subscribed(position) {
+      if (places.length === 0) places.push(position);
+      schedule();
+    },
     event(event, replayed) {
       counts.received += 1;
       if (replayed) counts.replayed += 1;
-      add(eventRow(event, replayed), { epoch: event.epoch, offset: event.prev ?? event.offset - 1 });
+      places.push({ epoch: event.epoch, offset: event.prev ?? event.offset - 1 });
+      add(eventRow(event, replayed));
       if (["agent.completed", "agent.error"].includes(event.type)) $("spoken").textContent = `${event.title ?? event.type}. ${summary(event)}`;
     },
     duplicate() {
       counts.duplicates += 1;
-      add(document.createDocumentFragment(), null);
+      schedule();
     },
     hole(after, got) {
       counts.holes += 1;
-      add(markRow("error", `Hole: ${got} came after ${after}. Asked again from there.`, "bad"), null);
+      add(markRow("error", `Hole: ${got} came after ${after}. Asked again from there.`, "bad"));
     },
     gap({ reason, resume_after: after }) {
+      places = [after];
       const why = { trimmed: "it was removed by retention", epoch_changed: "the log began anew", unknown_id: "it is not known any more" };
-      add(markRow("error", `History is missing: ${why[reason] ?? reason}. Going on behind #${after.offset}.`, "bad"), null);
+      add(markRow("error", `History is missing: ${why[reason] ?? reason}. Going on behind #${after.offset}.`, "bad"));
     },
     resumed({ missed, replayed, verified, cut, first }) {
       const text = first ? `Reloaded, replayed ${plural(replayed, "event")}` : `Reconnected, replayed ${plural(replayed, "event")}`;
-      add(markRow("link", text, verified ? "good" : "bad"), null);
+      add(markRow("link", text, verified ? "good" : "bad"));
       $("proof").dataset.missed = missed;
       $("proof").dataset.verified = verified;
       if (!verified) return verdict(`Of ${missed} missed, ${replayed} were replayed: order NOT verified`, false);
@@ -219,14 +242,19 @@ const connection = new Connection({
 
 $("user").textContent = user;
 $("cut").addEventListener("click", () => {
-  verdict("The network is cut. The agent goes on without you…", true);
-  add(markRow("cut", "Network cut by you, for 10 s", "cut"), null);
+  verdict("The network is cut. The agent goes on without you…");
+  add(markRow("cut", "Network cut by you, for 10 s", "cut"));
   connection.cut(CUT_MS);
 });
 
+/** A random id; browsers give `randomUUID` only to pages from https or this machine. */
+function freshId() {
+  return crypto.randomUUID?.() ?? Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 /** Asks with an id of its own, so that asking again after a lost answer asks once. */
 async function ask(question) {
-  const body = JSON.stringify({ topic: QUESTION_TOPIC, type: "question.asked", id: crypto.randomUUID(), data: { question, user_id: who } });
+  const body = JSON.stringify({ topic: QUESTION_TOPIC, type: "question.asked", id: freshId(), data: { question, user_id: who } });
   const headers = { "content-type": "application/json" };
   const token = tokenInAddress();
   if (token) headers.authorization = `Bearer ${token}`;

@@ -3,7 +3,10 @@
 // It reconnects with back-off, resumes behind the last event, verifies that each event follows the one before, drops repetitions, and
 // reports what it does through the callbacks it is given:
 //   state({name, text, retryAt?})  connecting | live | reconnecting | offline | cut | refused
+//   welcome(data)                  a connection stands
+//   subscribed(position)           the topic is followed from here
 //   event(envelope, replayed)      the next event, once
+//   duplicate(envelope)            an event came again and was dropped
 //   gap({reason, resume_after})    the server cannot give what was asked for
 //   hole(after, got)               an event did not follow; it is asked for again
 //   resumed({missed, replayed, verified, cut})  a reconnection has caught up
@@ -39,7 +42,8 @@ export class Connection {
   #asked = null; // the id of the subscribe whose answer opens the topic
   #requests = 0;
   #open = false;
-  #replay = null; // {to, count, broken}: between a subscribe's answer and the live events
+  #replay = null; // {after, to, skipped, early, all}: between a subscribe's answer and the live events
+  #whole = true; // no hole and no gap since the last time the live events were reached
   #welcomes = 0;
   #heardAt = 0;
   #idleMs = 60_000;
@@ -223,13 +227,14 @@ export class Connection {
     }
     this.#asked = null;
     this.#open = true;
-    this.#replay = { after: mine.from.offset, to: mine.to.offset, count: 0, whole: true };
-    if (mine.gap) this.#gap(mine.gap);
+    this.#replay = { after: mine.from.offset, to: mine.to.offset, skipped: 0, early: 0, all: 0 };
+    if (mine.gap) this.#gap(mine.gap); // delivery begins behind it, so it is told first
     // The server may not begin later than it was asked to without a word.
     else if (this.#last && (mine.from.epoch !== this.#last.epoch || mine.from.offset > this.#last.offset)) {
       this.#gap({ reason: "epoch_changed", resume_after: mine.from });
     }
     this.#last ??= mine.from;
+    this.#on.subscribed(mine.from);
     this.#say("live", "Live");
     if (mine.from.offset === mine.to.offset) this.#caughtUp(0);
   }
@@ -241,29 +246,40 @@ export class Connection {
     const prev = event.prev ?? event.offset - 1;
     if (event.epoch !== epoch || prev > offset) {
       this.#on.hole(offset, event.offset);
-      if (this.#replay) this.#replay.whole = false;
+      this.#whole = false;
       return this.#subscribe();
     }
     this.#last = { epoch, offset: event.offset };
     this.#lastId = event.id;
-    const replayed = this.#replay !== null && event.offset <= this.#replay.to;
-    if (replayed) this.#replay.count += 1;
+    const replay = this.#replay;
+    const replayed = replay !== null && event.offset <= replay.to;
+    if (replay) replay.all += 1;
+    if (replayed) {
+      replay.early += 1;
+      // Numbers that no event has, as some logs leave them.
+      replay.skipped += event.offset - prev - 1;
+    }
     this.#on.event(event, replayed);
   }
 
-  #caughtUp(replayed) {
-    const { to, count, whole } = this.#replay ?? {};
+  #caughtUp(said) {
+    const replay = this.#replay;
+    const whole = this.#whole;
     this.#replay = null;
-    if (to === undefined || (this.#welcomes === 1 && replayed === 0)) return;
-    // Proven here and not only promised there: as many as the server says, each behind the one before, up to the head it named.
-    const verified = whole && count === replayed && this.#last.offset >= to;
-    this.#on.resumed({ missed: replayed, replayed: count, verified, cut: this.#wasCut, first: this.#welcomes === 1 });
+    this.#whole = true;
+    const first = this.#welcomes === 1;
+    if (!replay || (first && said === 0)) return;
+    // Proven here and not only promised there: each event behind the one before, as many as lie between where this side stopped and
+    // the head that the server named, and as many as it says it sent.
+    const missed = replay.to - replay.after - replay.skipped;
+    const verified = whole && replay.early === missed && replay.all === said && this.#last.offset >= replay.to;
+    this.#on.resumed({ missed, replayed: replay.early, verified, cut: this.#wasCut, first });
     this.#wasCut = false;
   }
 
   #gap(gap) {
     this.#last = { epoch: gap.resume_after.epoch, offset: gap.resume_after.offset };
-    if (this.#replay) this.#replay.whole = false;
+    this.#whole = false;
     this.#on.gap(gap);
   }
 

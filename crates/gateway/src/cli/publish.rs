@@ -111,7 +111,7 @@ async fn publish_lines(
         }
         tally.add(&client.publish(events).await?)?;
         if let Some(error) = unreadable {
-            return Err(error.context("what stood before it is published"));
+            bail!("{error:#}; what stood before it is published");
         }
     }
     Ok(())

@@ -31,8 +31,12 @@ pub(super) async fn index() -> Response {
     (headers, include_str!("../../assets/index.html")).into_response()
 }
 
-/// The page's own files, by name.
-const ASSETS: [(&str, &str, &str); 0] = [];
+/// The page's own files: name, media type, text.
+const ASSETS: [(&str, &str, &str); 3] = [
+    ("app.js", "text/javascript; charset=utf-8", include_str!("../../assets/app.js")),
+    ("connection.js", "text/javascript; charset=utf-8", include_str!("../../assets/connection.js")),
+    ("style.css", "text/css; charset=utf-8", include_str!("../../assets/style.css")),
+];
 
 pub(super) async fn asset(Path(name): Path<String>) -> Result<Response, Failure> {
     let found = ASSETS.iter().find(|(known, _, _)| *known == name);
