@@ -185,3 +185,136 @@ impl Tally {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+    use towline_auth::{AuthConfig, AuthMode, Authenticator};
+    use towline_clock::Clock;
+    use towline_log::{Appended, Bounds, Follower, Health, LogFuture, LogStats, Page, Read, ReadError};
+    use towline_protocol::{Epoch, Position};
+
+    use super::*;
+
+    /// Answers every append the same way and remembers what it was given.
+    struct Scripted {
+        answer: Result<(), AppendError>,
+        given: Mutex<Vec<Vec<String>>>,
+    }
+
+    impl Scripted {
+        fn new(answer: Result<(), AppendError>) -> Self {
+            Self { answer, given: Mutex::default() }
+        }
+    }
+
+    impl EventLog for Scripted {
+        fn append(&self, events: Vec<NewEvent>) -> LogFuture<Result<Vec<Appended>, AppendError>> {
+            self.given.lock().push(events.iter().map(|event| event.id.to_string()).collect());
+            let at = |offset| Appended { position: Position { epoch: Epoch(1), offset }, ts_ms: 1_500, duplicate: offset == 2 };
+            let answer = self.answer.clone().map(|()| (1..=events.len() as u64).map(at).collect());
+            Box::pin(async { answer })
+        }
+
+        fn read(&self, _: Read) -> LogFuture<Result<Page, ReadError>> {
+            Box::pin(async { Err(ReadError::Failed("nothing to read".into())) })
+        }
+
+        fn bounds(&self, _: &TopicName) -> LogFuture<Result<Bounds, ReadError>> {
+            Box::pin(async { Err(ReadError::Failed("nothing to read".into())) })
+        }
+
+        fn follow(&self, _: &TopicName, _: Arc<dyn Follower>) -> LogFuture<Result<Position, ReadError>> {
+            Box::pin(async { Err(ReadError::Failed("nothing to follow".into())) })
+        }
+
+        fn unfollow(&self, _: &TopicName) {}
+
+        fn health(&self) -> Health {
+            Health::Ready
+        }
+
+        fn stats(&self) -> LogStats {
+            LogStats::default()
+        }
+
+        fn close(&self) -> LogFuture<()> {
+            Box::pin(async {})
+        }
+    }
+
+    fn identity() -> Arc<Identity> {
+        let config = AuthConfig { mode: AuthMode::Development, ..AuthConfig::default() };
+        Authenticator::new(config, Clock::manual(0)).unwrap().development_identity("u").unwrap()
+    }
+
+    fn prepared(items: &[&str]) -> Prepared {
+        let identity = identity();
+        let mut prepared = Prepared::default();
+        for text in items {
+            let item = serde_json::from_str(text).map_err(|error| Refusal::new(ErrorCode::InvalidFormat, error.to_string()));
+            prepared.push(&identity, item, &EventLimits::default());
+        }
+        prepared
+    }
+
+    const GOOD: &str = r#"{"topic":"a","type":"x","id":"good"}"#;
+    const ALSO: &str = r#"{"topic":"b","type":"x","id":"also"}"#;
+    const BAD: &str = r#"{"topic":"a","type":"","id":"bad"}"#;
+
+    #[tokio::test]
+    async fn results_keep_the_order_of_the_items_and_one_append_has_them_all() {
+        let log = Scripted::new(Ok(()));
+        let results = store(&log, prepared(&[BAD, GOOD, "{}", ALSO]), false).await;
+        assert_eq!(*log.given.lock(), [["good", "also"]]);
+        assert!(
+            matches!(&results[0], PublishResult::Refused { id: Some(id), error } if id == "bad" && error.code == ErrorCode::InvalidFormat)
+        );
+        assert!(
+            matches!(&results[1], PublishResult::Stored(at) if at.id == "good" && at.topic == "a" && at.offset == 1 && at.ts == 1.5)
+        );
+        assert!(matches!(&results[2], PublishResult::Refused { id: None, .. }));
+        assert!(matches!(&results[3], PublishResult::Duplicate(at) if at.id == "also" && at.offset == 2));
+    }
+
+    #[tokio::test]
+    async fn an_append_begins_when_it_is_asked_for() {
+        let log = Scripted::new(Ok(()));
+        let first = store(&log, prepared(&[GOOD]), false);
+        let second = store(&log, prepared(&[ALSO]), false);
+        assert_eq!(*log.given.lock(), [["good"], ["also"]]);
+        drop((first, second));
+    }
+
+    #[tokio::test]
+    async fn nothing_reaches_the_log_of_an_atomic_request_with_a_refused_item() {
+        let log = Scripted::new(Ok(()));
+        let results = store(&log, prepared(&[GOOD, BAD]), true).await;
+        assert!(log.given.lock().is_empty());
+        assert!(matches!(&results[0], PublishResult::Refused { error, .. } if error.code == ErrorCode::NotAttempted));
+        assert_eq!(store(&log, prepared(&[]), true).await, []);
+        assert!(log.given.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_refused_append_is_every_items_refusal_and_hides_the_devices_words() {
+        for (error, code) in [
+            (AppendError::Full, ErrorCode::StorageFull),
+            (AppendError::Busy, ErrorCode::Unavailable),
+            (AppendError::Closed, ErrorCode::Unavailable),
+            (AppendError::Invalid("larger than a segment".into()), ErrorCode::TooLarge),
+            (AppendError::Failed("EIO on /secret/path".into()), ErrorCode::StorageFailed),
+        ] {
+            let log = Scripted::new(Err(error));
+            let results = store(&log, prepared(&[GOOD, ALSO]), false).await;
+            assert_eq!(results.len(), 2);
+            for result in results {
+                let PublishResult::Refused { id: Some(_), error } = result else { panic!("{result:?}") };
+                assert_eq!(error.code, code);
+                assert!(!error.message.contains("/secret/path"));
+            }
+        }
+    }
+}

@@ -165,7 +165,7 @@ pub enum PublishBody {
         events: Vec<PublishEvent>,
     },
     /// One.
-    One(PublishEvent),
+    One(Box<PublishEvent>),
 }
 
 /// A topic, and where to start.
@@ -287,7 +287,7 @@ mod tests {
         for body in [
             ClientBody::Subscribe { topics },
             ClientBody::Unsubscribe { topics: vec!["a".into()] },
-            ClientBody::Publish(PublishBody::One(publish_event())),
+            ClientBody::Publish(PublishBody::One(Box::new(publish_event()))),
             ClientBody::Publish(PublishBody::Many { events: vec![publish_event()] }),
             ClientBody::Ping {},
             ClientBody::Pong { last_seen: Some(Seen::Id("e".into())) },

@@ -13,6 +13,9 @@ pub(crate) mod params;
 mod publish;
 mod replay;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use axum::Router;
