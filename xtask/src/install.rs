@@ -1,0 +1,72 @@
+//! What the browser test needs and a fresh machine may lack: a browser, and the library that drives it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+
+use crate::process::{Group, installed};
+use crate::repository::{Repository, output};
+
+/// The names that the browser has in different distributions.
+const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"];
+/// A package index can be slow; this bounds a hang.
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
+
+/// The browser, installed as a Debian package if there is none.
+///
+/// # Errors
+/// If there is none and it cannot be installed: no `apt-get`, no right to, or it failed.
+pub fn browser() -> anyhow::Result<PathBuf> {
+    if let Some(path) = find(&BROWSERS) {
+        return Ok(path);
+    }
+    println!("no browser found: installing the Debian package chromium");
+    ensure!(installed("apt-get"), "there is no chromium and no apt-get to install it with; install it by hand");
+    let root = output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
+    let apt_get = |arguments: &[&str]| {
+        let mut command = if root { Command::new("apt-get") } else { Command::new("sudo") };
+        if !root {
+            command.args(["-n", "apt-get"]);
+        }
+        command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+        shown(&mut command).context("chromium cannot be installed; install it by hand")
+    };
+    apt_get(&["update"])?;
+    apt_get(&["install", "-y", "--no-install-recommends", "chromium"])?;
+    find(&BROWSERS).context("the package chromium was installed, but there is no such program on the PATH")
+}
+
+/// The packages of a folder with a `package-lock.json`, installed if they are not, or not these.
+///
+/// # Errors
+/// If there is no npm, or it fails.
+pub fn node_packages(repository: &Repository, folder: &Path) -> anyhow::Result<()> {
+    ensure!(installed("node") && installed("npm"), "there is no Node; install it (version 20 or later) by hand");
+    let wanted = repository.text(folder.join("package-lock.json"))?;
+    // Written last, so that an installation that broke off is done again.
+    let mark = repository.target.join("installed").join(folder).join("package-lock.json");
+    let folder = repository.root.join(folder);
+    if folder.join("node_modules").is_dir() && std::fs::read_to_string(&mark).is_ok_and(|present| present == wanted) {
+        return Ok(());
+    }
+    println!("installing the Node packages of {}", folder.display());
+    shown(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder))?;
+    std::fs::create_dir_all(mark.parent().context("the mark has a folder")?)?;
+    std::fs::write(mark, wanted)?;
+    Ok(())
+}
+
+fn find(programs: &[&str]) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    programs.iter().find_map(|program| std::env::split_paths(&path).map(|folder| folder.join(program)).find(|at| at.is_file()))
+}
+
+fn shown(command: &mut Command) -> anyhow::Result<()> {
+    let status = Group::start(command)?.finish(PATIENCE, |line| println!("  {line}"))?;
+    if !status.success() {
+        bail!("{} ended with {status}", command.get_program().to_string_lossy());
+    }
+    Ok(())
+}
