@@ -29,6 +29,8 @@ mod segment;
 mod segment_cache;
 mod segment_scan;
 mod shared;
+#[cfg(feature = "testing")]
+mod simulated_files;
 mod span_reader;
 mod topic_index;
 mod upkeep;
@@ -42,3 +44,5 @@ pub use record_codec::{DecodeError, Frame, RECORD_BYTES_MAX, decode_record};
 pub use recovery::OpenError;
 pub use recovery_report::{Damage, LostEvents, RecoveryReport};
 pub use segment::{HeaderError, SegmentHeader};
+#[cfg(feature = "testing")]
+pub use simulated_files::SimulatedFiles;

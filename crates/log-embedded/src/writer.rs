@@ -101,7 +101,7 @@ impl Writer {
             }
             Err((jobs, CommitError::Full)) => {
                 // A full disk does not concern what lives in memory.
-                let (in_memory, on_disk) = self.split_by_storage(jobs);
+                let (in_memory, on_disk) = jobs.into_iter().partition(|job| self.lives_in_memory(job));
                 answer(on_disk, &AppendError::Full);
                 match self.commit(in_memory) {
                     Ok(()) | Err((_, CommitError::Full)) => Ok(()),
@@ -111,14 +111,14 @@ impl Writer {
         }
     }
 
-    fn split_by_storage(&self, jobs: Vec<Job>) -> (Vec<Job>, Vec<Job>) {
+    fn lives_in_memory(&self, job: &Job) -> bool {
         let policies = &self.shared.options.policies;
-        jobs.into_iter()
-            .partition(|job| job.events.iter().all(|event| policies.of(event.topic.as_str()).durability == Durability::Memory))
+        job.events.iter().all(|event| policies.of(event.topic.as_str()).durability == Durability::Memory)
     }
 
     fn commit(&mut self, jobs: Vec<Job>) -> Result<(), (Vec<Job>, CommitError)> {
         if self.active.end >= self.shared.options.segment_bytes_max
+            && !jobs.iter().all(|job| self.lives_in_memory(job))
             && let Err(error) = self.rotate()
         {
             return Err((jobs, error));

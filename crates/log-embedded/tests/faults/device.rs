@@ -1,0 +1,143 @@
+//! Full disks, failing syncs, short writes.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use towline_clock::Clock;
+use towline_log::conformance::{START_MS, Store, append, event, run_all, topic};
+use towline_log::{AppendError, Durability, EventLog, Health, LogFuture, Policies, TopicPolicy};
+use towline_log_embedded::{EmbeddedLog, Options, SimulatedFiles};
+
+use super::{all, open, small};
+
+struct ShortWrites {
+    files: SimulatedFiles,
+    open: Mutex<Option<Arc<EmbeddedLog>>>,
+}
+
+impl Store for ShortWrites {
+    fn open(&self, policies: Policies, clock: Clock) -> LogFuture<Arc<dyn EventLog>> {
+        let log = Arc::new(open(&self.files, &Options { policies, ..small() }, &clock).0);
+        *self.open.lock() = Some(log.clone());
+        Box::pin(async move { log as Arc<dyn EventLog> })
+    }
+
+    fn keeps_events(&self) -> bool {
+        true
+    }
+
+    fn retain(&self) -> LogFuture<()> {
+        let log = self.open.lock().clone().unwrap();
+        Box::pin(async move { log.upkeep().unwrap() })
+    }
+}
+
+/// The whole contract holds where every write takes only a part.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn short_writes_change_nothing() {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    run_all(&|| {
+        let files = SimulatedFiles::new(seed);
+        files.short_writes(true);
+        Arc::new(ShortWrites { files, open: Mutex::new(None) }) as Arc<dyn Store>
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_loses_nothing_and_goes_on_when_there_is_space() {
+    let clock = Clock::manual(START_MS);
+    let memory = TopicPolicy { durability: Durability::Memory, ..TopicPolicy::default() };
+    let rules = vec![(towline_protocol::TopicPattern::new("memory:*").unwrap(), memory)];
+    let options = Options { policies: Policies { rules, ..Policies::default() }, ..small() };
+    // At any number of free bytes: inside a record, between two, in the next segment's header.
+    for space in (0..1600).step_by(13) {
+        let files = SimulatedFiles::new(space as u64);
+        let (log, _) = open(&files, &options, &clock);
+        let (name, memory) = (topic("user:1"), topic("memory:1"));
+        let mut n = 0;
+        while files.used_bytes() < 3_500 {
+            append(&log, vec![event(&name, n)]).await;
+            n += 1;
+        }
+        files.set_space(files.used_bytes() + space);
+        let mut stored = n;
+        let refused = loop {
+            match log.append(vec![event(&name, n), event(&name, n + 1)]).await {
+                Ok(_) => {
+                    n += 2;
+                    stored = n;
+                }
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(refused, AppendError::Full), "{refused}");
+        assert!(matches!(log.health(), Health::Refusing(why) if why.contains("full")));
+        assert_eq!(all(&log, "user:1").await.2.len() as u64, stored, "nothing of the refused call, all of the others");
+        let answers = append(&log, vec![event(&memory, 1)]).await;
+        assert_eq!(answers[0].position.offset, 1, "memory is not full");
+        assert!(matches!(
+            log.append(vec![event(&name, n), event(&name, n + 1), event(&memory, 2)]).await,
+            Err(AppendError::Full)
+        ));
+        assert_eq!(all(&log, "memory:1").await.2.len(), 1, "all or nothing");
+
+        files.set_space(usize::MAX);
+        let again = append(&log, vec![event(&name, n), event(&name, n + 1)]).await;
+        assert!(again.iter().all(|answer| !answer.duplicate));
+        assert_eq!(log.health(), Health::Ready);
+        log.close().await;
+        let (log, report) = open(&files, &options, &clock);
+        assert!(report.clean && !report.is_damaged() && report.torn_bytes_cut == 0, "space {space}: {report}");
+        assert_eq!(all(&log, "user:1").await.2.len() as u64, stored + 2);
+    }
+}
+
+#[tokio::test]
+async fn after_a_failed_sync_nothing_is_taken_until_reopened() {
+    let clock = Clock::manual(START_MS);
+    let files = SimulatedFiles::new(1);
+    let (log, _) = open(&files, &small(), &clock);
+    let name = topic("user:1");
+    for n in 0..20 {
+        append(&log, vec![event(&name, n)]).await;
+    }
+    files.fail_syncs(true);
+    let failed = log.append(vec![event(&name, 20)]).await;
+    assert!(matches!(failed, Err(AppendError::Failed(_))), "{failed:?}");
+    files.fail_syncs(false);
+    let later = log.append(vec![event(&name, 21)]).await;
+    assert!(matches!(later, Err(AppendError::Failed(_))), "a later sync proves nothing: {later:?}");
+    assert!(matches!(log.health(), Health::Refusing(_)));
+    assert_eq!(all(&log, "user:1").await.2.len(), 20, "reading goes on, without what may be lost");
+    drop(log);
+
+    // What the kernel shows and the device does not have is made durable before it is served.
+    let (log, report) = open(&files, &small(), &clock);
+    assert!(!report.clean && !report.is_damaged(), "{report}");
+    let served = all(&log, "user:1").await.2.len();
+    assert!(served == 20 || served == 21);
+    let files = files.lose_power();
+    drop(log);
+    let (log, report) = open(&files, &small(), &clock);
+    assert!(!report.is_damaged() && report.epochs_changed == 0, "{report}");
+    assert_eq!(all(&log, "user:1").await.2.len(), served);
+    append(&log, vec![event(&name, 21)]).await;
+}
+
+#[tokio::test]
+async fn a_failing_device_is_named_and_nothing_more_is_taken() {
+    let clock = Clock::manual(START_MS);
+    let files = SimulatedFiles::new(1);
+    let (log, _) = open(&files, &small(), &clock);
+    let name = topic("user:1");
+    append(&log, vec![event(&name, 1)]).await;
+    files.fail_writes(true);
+    let waiting: Vec<_> = (2..6).map(|n| log.append(vec![event(&name, n)])).collect();
+    for call in waiting {
+        let failed = call.await.unwrap_err();
+        assert!(failed.to_string().contains("segment-0000000001.log"), "{failed}");
+    }
+    assert!(log.stats().refused_total >= 1);
+}
