@@ -137,6 +137,10 @@ pub(crate) fn layout(bytes: &[u8]) -> Result<Frame<'_>, DecodeError> {
     if parts > body.len() || offset == 0 || epoch.max(offset).max(ts_ms) > NUMBER_MAX {
         return Err(DecodeError::Malformed);
     }
+    // What recovery takes, reads must be able to hand out.
+    if !body[..usize::from(id_len) + usize::from(kind_len)].is_ascii() {
+        return Err(DecodeError::Malformed);
+    }
     Ok(Frame {
         topic,
         epoch,
