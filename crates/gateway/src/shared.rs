@@ -2,9 +2,8 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use towline_auth::{AuthConfigError, Authenticator};
 use towline_clock::Clock;
 use towline_log::{EventLog, Health};
@@ -32,7 +31,7 @@ pub struct Shared {
     publish_kib: Arc<Semaphore>,
     /// Lines of published events in the process's log.
     event_lines: Arc<EventLines>,
-    draining: AtomicBool,
+    draining: watch::Sender<bool>,
 }
 
 impl Shared {
@@ -50,19 +49,28 @@ impl Shared {
             log,
             auth,
             metrics: Arc::new(Metrics::new()),
-            draining: AtomicBool::new(false),
+            draining: watch::Sender::new(false),
         }))
     }
 
     /// Says that the server is leaving: `/readyz` answers 503 from now on.
     pub fn begin_drain(&self) {
-        self.draining.store(true, Ordering::SeqCst);
+        self.draining.send_replace(true);
     }
 
     /// Whether the server is leaving.
     #[must_use]
     pub fn draining(&self) -> bool {
-        self.draining.load(Ordering::SeqCst)
+        *self.draining.borrow()
+    }
+
+    /// Resolves once the server is leaving.
+    pub(crate) fn drain_begun(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let mut draining = self.draining.subscribe();
+        async move {
+            // An error says that the server is gone altogether.
+            let _ = draining.wait_for(|draining| *draining).await;
+        }
     }
 
     /// Why the server should get no new traffic, if so.

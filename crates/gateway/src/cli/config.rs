@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use towline::Config;
-use towline::config::print;
+use towline::config::{print, reference};
 
 use super::settings::ConfigFlags;
 
@@ -23,6 +23,8 @@ pub enum Command {
   towline config print | grep -v '# default'      what differs from the defaults
   towline config print > towline.toml             a file to start from")]
     Print(ConfigFlags),
+    /// Print the reference of all settings as Markdown.
+    Reference,
 }
 
 /// Runs the command.
@@ -38,6 +40,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
             }
             super::print("the configuration is good\n")
         }
+        Command::Reference => super::print(&reference()),
         Command::Print(flags) => super::print(&print(&flags.load(Config::default())?)),
     }
 }

@@ -9,6 +9,7 @@ mod lists;
 mod load;
 mod problem;
 mod read;
+mod reference;
 mod sections;
 mod setting;
 mod table;
@@ -24,6 +25,7 @@ pub use check::auth_config;
 pub use load::{ConfigFile, Flag, Input, Loaded, load};
 pub use problem::{Problem, Problems, Source};
 pub use read::{Flags, find_file, print, read, read_duration};
+pub use reference::reference;
 pub use sections::{
     AuthSettings, DrainSettings, Environment, EventSettings, LogFormat, LogSettings, LoggingSettings, OriginSettings,
     RestSettings, SocketSettings, TopicRule, UserSettings,

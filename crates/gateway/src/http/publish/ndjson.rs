@@ -3,6 +3,7 @@
 //! Order is kept: a body's events are appended in the order of its lines. A bad line is refused by itself. If the body breaks off,
 //! what came before it is stored and answered, and an unfinished last line is not.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, FuturesOrdered};
 use tokio::sync::mpsc;
-use towline_auth::Identity;
+use towline_auth::{AuthError, Identity};
 use towline_protocol::{ErrorBody, ErrorCode, PublishResult, Refusal};
 
 use super::PublishAnswer;
@@ -100,7 +101,7 @@ fn line(value: &impl serde::Serialize, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-type Store = std::pin::Pin<Box<dyn Future<Output = Vec<PublishResult>> + Send>>;
+type Store = Pin<Box<dyn Future<Output = Vec<PublishResult>> + Send>>;
 
 /// Reads a body and stores its events, both at once.
 struct Intake {
@@ -110,13 +111,20 @@ struct Intake {
     body: Option<Body>,
     lines: Lines,
     stores: FuturesOrdered<Store>,
+    /// Resolves when a server that leaves has waited long enough for the body's end.
+    cut_off: Pin<Box<dyn Future<Output = ()> + Send>>,
     broken: Option<Failure>,
 }
 
 impl Intake {
     fn new(shared: Arc<Shared>, identity: Arc<Identity>, body: Body) -> Self {
         let lines = Lines::new(shared.config.rest.line_bytes_max);
-        Self { shared, identity, body: Some(body), lines, stores: FuturesOrdered::new(), broken: None }
+        let (begun, window) = (shared.drain_begun(), shared.config.drain.window);
+        let cut_off = Box::pin(async move {
+            begun.await;
+            tokio::time::sleep(window).await;
+        });
+        Self { shared, identity, body: Some(body), lines, stores: FuturesOrdered::new(), cut_off, broken: None }
     }
 
     /// The results of the next chunk, in order; at last, why the body broke off, if it did.
@@ -134,6 +142,8 @@ impl Intake {
                 biased;
                 Some(results) = self.stores.next(), if !self.stores.is_empty() => return Some(Ok(results)),
                 piece = next_piece(body, pause_max), if room => match piece {
+                    // A body may last longer than the token it came with.
+                    Ok(Some(_)) if self.identity.expired(self.shared.clock.unix_ms()) => self.break_off(AuthError::Expired.into()),
                     Ok(Some(piece)) => {
                         self.lines.push(&piece);
                         self.store_lines(Lines::next);
@@ -142,13 +152,19 @@ impl Intake {
                         self.body = None;
                         self.store_lines(Lines::finish);
                     }
-                    Err(failure) => {
-                        self.body = None;
-                        self.broken = Some(failure);
-                    }
+                    Err(failure) => self.break_off(failure),
                 },
+                () = &mut self.cut_off => {
+                    self.break_off(Failure::new(ErrorCode::Unavailable, "the server is leaving; publish the rest after it is back"));
+                }
             }
         }
+    }
+
+    /// Reads no further; what was appended is still answered.
+    fn break_off(&mut self, why: Failure) {
+        self.body = None;
+        self.broken = Some(why);
     }
 
     /// Appends all lines that `take` gives, in chunks.

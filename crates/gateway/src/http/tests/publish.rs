@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 
 use super::*;
@@ -202,4 +202,30 @@ async fn in_development_anybody_publishes_from_this_machine_only() {
     assert_eq!(foreign.error().0, 403);
     let rebound = rest.post_as("", "", &[("host", "evil.example")], event("c")).await;
     assert_eq!(rebound.error().0, 403);
+}
+
+#[tokio::test]
+async fn an_endless_body_ends_with_its_token_and_with_the_server() {
+    let rest = Rest::new();
+    let (token, clock) = (rest.token("1", &["user:1"]), rest.shared.clock.clone());
+    let pieces = stream::iter(["a", "b"]).map(move |id| {
+        if id == "b" {
+            clock.advance(Duration::from_secs(3_600));
+        }
+        Ok::<_, std::io::Error>(Bytes::from(event(id) + "\n"))
+    });
+    let json = rest.post_as("", &token, &[NDJSON], Body::from_stream(pieces)).await.json();
+    assert_eq!((&json["stored"], &json["error"]["code"]), (&json!(1), &json!("TOKEN_EXPIRED")));
+
+    let rest = Rest::with(|config| config.drain.window = Duration::ZERO);
+    let endless = stream::iter([Ok::<_, std::io::Error>(Bytes::from(event("c") + "\n"))]).chain(stream::pending());
+    let publishing = rest.post_as("", KEY, &[NDJSON], Body::from_stream(endless));
+    let stored = async {
+        while rest.shared.log.stats().appended_total == 0 {
+            tokio::task::yield_now().await;
+        }
+        rest.shared.begin_drain();
+    };
+    let (answer, ()) = tokio::join!(publishing, stored);
+    assert_eq!((&answer.json()["stored"], &answer.json()["error"]["code"]), (&json!(1), &json!("UNAVAILABLE")));
 }
