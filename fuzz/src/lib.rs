@@ -6,7 +6,10 @@
 
 pub mod auth;
 pub mod handshake;
+pub mod log;
+mod memory_files;
 pub mod protocol;
+pub mod recovery;
 pub mod websocket;
 
 /// A fuzz target. Takes any bytes; panics only on a bug.
@@ -26,4 +29,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("places", auth::places),
     ("token", auth::token),
     ("claims", auth::claims),
+    ("record", log::record),
+    ("checkpoint", log::checkpoint),
+    ("segment_header", log::segment_header),
+    ("recovery", recovery::recovery),
 ];
