@@ -5,7 +5,7 @@
 use std::future::Future;
 
 use towline_auth::Identity;
-use towline_log::{AppendError, EventLog};
+use towline_log::{AppendError, Appended, EventLog};
 use towline_protocol::message::StoredAt;
 use towline_protocol::{ErrorBody, ErrorCode, EventLimits, NewEvent, PublishItem, PublishResult, Refusal, TopicName};
 
@@ -106,40 +106,70 @@ pub fn store(log: &dyn EventLog, prepared: Prepared, atomic: bool) -> impl Futur
     let held_back = atomic && events.len() < slots.len();
     let append = if held_back || events.is_empty() { None } else { Some(log.append(events)) };
     async move {
+        let missing = if held_back {
+            let message = "another item of this atomic request was refused, so nothing was stored";
+            ErrorBody::new(ErrorCode::NotAttempted, message)
+        } else {
+            ErrorBody::new(ErrorCode::Internal, "the log gave no answer for this event")
+        };
         let appended = match append {
             Some(append) => append.await,
             None => Ok(Vec::new()),
         };
-        let (positions, error) = match appended {
-            Ok(appended) => (appended, None),
-            Err(error) => (Vec::new(), Some(append_error(&error))),
+        let (positions, missing) = match appended {
+            Ok(appended) => (appended, missing),
+            Err(error) => (Vec::new(), append_error(&error)),
+        };
+        results(slots, &mut positions.into_iter(), &missing)
+    }
+}
+
+/// Appends what several requests brought in one call of the log: they share its cost, and its fate if the log refuses.
+/// One list of results per request, in the order given. Otherwise as [`store`].
+pub fn store_together(
+    log: &dyn EventLog,
+    requests: Vec<Prepared>,
+) -> impl Future<Output = Vec<Vec<PublishResult>>> + Send + use<> {
+    let mut together = Vec::with_capacity(requests.iter().map(Prepared::accepted).sum());
+    let mut slots = Vec::with_capacity(requests.len());
+    for request in requests {
+        together.extend(request.events);
+        slots.push(request.slots);
+    }
+    let append = if together.is_empty() { None } else { Some(log.append(together)) };
+    async move {
+        let appended = match append {
+            Some(append) => append.await,
+            None => Ok(Vec::new()),
+        };
+        let (positions, missing) = match appended {
+            Ok(appended) => (appended, ErrorBody::new(ErrorCode::Internal, "the log gave no answer for this event")),
+            Err(error) => (Vec::new(), append_error(&error)),
         };
         let mut positions = positions.into_iter();
-        let missing = || match (&error, held_back) {
-            (Some(error), _) => error.clone(),
-            (None, true) => {
-                ErrorBody::new(ErrorCode::NotAttempted, "another item of this atomic request was refused, so nothing was stored")
-            }
-            (None, false) => ErrorBody::new(ErrorCode::Internal, "the log gave no answer for this event"),
-        };
-        let results = slots.into_iter().map(|slot| match slot {
-            Slot::Refused { id, error } => PublishResult::Refused { id, error },
-            Slot::Event { id, topic } => match positions.next() {
-                None => PublishResult::Refused { id: Some(id.into()), error: missing() },
-                Some(at) => {
-                    let stored = StoredAt {
-                        id: id.into(),
-                        topic: topic.as_str().to_owned(),
-                        epoch: at.position.epoch,
-                        offset: at.position.offset,
-                        ts: at.ts_ms as f64 / 1000.0,
-                    };
-                    if at.duplicate { PublishResult::Duplicate(stored) } else { PublishResult::Stored(stored) }
-                }
-            },
-        });
-        results.collect()
+        slots.into_iter().map(|slots| results(slots, &mut positions, &missing)).collect()
     }
+}
+
+/// One result per slot; accepted ones take the next position, or `missing` where there is none.
+fn results(slots: Vec<Slot>, positions: &mut std::vec::IntoIter<Appended>, missing: &ErrorBody) -> Vec<PublishResult> {
+    let result = |slot| match slot {
+        Slot::Refused { id, error } => PublishResult::Refused { id, error },
+        Slot::Event { id, topic } => match positions.next() {
+            None => PublishResult::Refused { id: Some(id.into()), error: missing.clone() },
+            Some(at) => {
+                let stored = StoredAt {
+                    id: id.into(),
+                    topic: topic.as_str().to_owned(),
+                    epoch: at.position.epoch,
+                    offset: at.position.offset,
+                    ts: at.ts_ms as f64 / 1000.0,
+                };
+                if at.duplicate { PublishResult::Duplicate(stored) } else { PublishResult::Stored(stored) }
+            }
+        },
+    };
+    slots.into_iter().map(result).collect()
 }
 
 /// What a refused append means for the publisher. The device's own words stay in the server's log.

@@ -98,14 +98,31 @@ impl Shared {
 
     /// [`publish::store`] with its time and results counted.
     pub fn store(&self, prepared: Prepared, atomic: bool) -> impl Future<Output = Vec<PublishResult>> + Send + 'static + use<> {
-        let began = self.clock.uptime();
         let stored = publish::store(&*self.log, prepared, atomic);
-        let (clock, metrics, lines) = (self.clock.clone(), Arc::clone(&self.metrics), Arc::clone(&self.event_lines));
+        self.timed(stored, |metrics, results| metrics.published(results))
+    }
+
+    /// [`publish::store_together`] with its time and results counted.
+    pub fn store_together(
+        &self,
+        requests: Vec<Prepared>,
+    ) -> impl Future<Output = Vec<Vec<PublishResult>>> + Send + 'static + use<> {
+        let stored = publish::store_together(&*self.log, requests);
+        self.timed(stored, |metrics, requests| requests.iter().for_each(|results| metrics.published(results)))
+    }
+
+    fn timed<T, S, C>(&self, stored: S, count: C) -> impl Future<Output = T> + Send + 'static + use<T, S, C>
+    where
+        S: Future<Output = T> + Send + 'static,
+        T: Send + 'static,
+        C: FnOnce(&Metrics, &T) + Send + 'static,
+    {
+        let began = self.clock.uptime();
+        let (clock, metrics) = (self.clock.clone(), Arc::clone(&self.metrics));
         async move {
             let results = stored.await;
             metrics.append_seconds.observe(clock.uptime().saturating_sub(began).as_secs_f64());
-            metrics.published(&results);
-            lines.write(&clock, &results);
+            count(&metrics, &results);
             results
         }
     }

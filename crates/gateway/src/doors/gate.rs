@@ -15,6 +15,7 @@ use towline_sockets::{Application, ConnectionId, Connections, Ended, Io, Mailbox
 use super::door::{Door, FEED, NATIVE, SSE};
 use super::drain::Drain;
 use super::local_topics::LocalTopics;
+use super::requests::Publishes;
 use super::session::Session;
 use super::ticket::Ticket;
 use crate::shared::Shared;
@@ -30,6 +31,7 @@ pub struct Gate {
     pub(super) advanced: Vec<u32>,
     /// Topics with seats to be moved together.
     pub(super) untidy: Vec<u32>,
+    pub(super) publishes: Publishes,
     pub(super) drain: Option<Drain>,
     pub(super) catch_up_serial: u32,
     number: usize,
@@ -45,8 +47,8 @@ pub enum Note {
     Joined(ConnectionId, Option<Box<str>>, Vec<(TopicName, Result<Joined, ReadError>)>, Vec<TopicRefusal>),
     /// A page for a catch-up.
     Page(ConnectionId, u32, Result<CatchUpPage, ReadError>),
-    /// The answer to a `publish`.
-    Published(ConnectionId, Option<Box<str>>, Vec<PublishResult>),
+    /// The answers to the `publish` messages of one turn.
+    Published(Vec<(ConnectionId, Option<Box<str>>, Vec<PublishResult>)>),
     /// The answer to an `auth`.
     Authenticated(ConnectionId, Option<Box<str>>, Result<Arc<Identity>, AuthError>),
     /// Say goodbye to everybody.
@@ -72,6 +74,7 @@ impl Gate {
             mailbox,
             advanced: Vec::new(),
             untidy: Vec::new(),
+            publishes: Publishes::default(),
             drain: None,
             catch_up_serial: 0,
             number,
@@ -184,9 +187,11 @@ impl Application for Gate {
                     self.page_came(&mut io, session, serial, page);
                 }
             }
-            Note::Published(id, correlation_id, results) => {
-                if let Some((mut io, session)) = connections.get(id) {
-                    self.published(&mut io, session, correlation_id.as_deref(), results);
+            Note::Published(answers) => {
+                for (id, correlation_id, results) in answers {
+                    if let Some((mut io, session)) = connections.get(id) {
+                        self.published(&mut io, session, correlation_id.as_deref(), results);
+                    }
                 }
             }
             Note::Authenticated(id, correlation_id, result) => {
@@ -200,6 +205,7 @@ impl Application for Gate {
     }
 
     fn turn_ends(&mut self, connections: &mut Connections<'_, Self>) {
+        self.store_publishes();
         for topic in std::mem::take(&mut self.advanced) {
             self.sweep(connections, topic);
         }

@@ -16,10 +16,22 @@ use towline_sockets::{ConnectionId, Io};
 
 use super::gate::{Gate, Note, read_failed};
 use super::session::{Session, State, Subscription};
-use crate::publish;
+use crate::publish::{self, Prepared};
 
 /// Publishes of one connection that may be under way: a pipeline, not a queue.
 const PUBLISHES_IN_FLIGHT_MAX: u16 = 32;
+/// What one call of the log is given at most, so that a busy turn does not become one huge batch.
+const TOGETHER_EVENTS_MAX: usize = 4096;
+const TOGETHER_BYTES_MAX: usize = 1 << 20;
+
+/// What was published in this turn, by all connections of the worker.
+#[derive(Default)]
+pub struct Publishes {
+    requests: Vec<Prepared>,
+    askers: Vec<(ConnectionId, Option<Box<str>>)>,
+    events: usize,
+    bytes: usize,
+}
 
 impl Gate {
     pub(super) fn welcome(&self, id: ConnectionId, identity: &Identity, topics: Vec<String>) -> ServerMessage {
@@ -226,9 +238,27 @@ impl Gate {
         if session.in_flight >= PUBLISHES_IN_FLIGHT_MAX {
             io.pause();
         }
-        let (mailbox, connection, id) = (self.mailbox.clone(), io.id(), id.map(Box::from));
-        let stored = self.shared.store(prepared, false);
-        self.runtime.spawn(async move { mailbox.note(Note::Published(connection, id, stored.await)) });
+        self.publishes.events += prepared.accepted();
+        self.publishes.bytes += prepared.body_bytes();
+        self.publishes.requests.push(prepared);
+        self.publishes.askers.push((io.id(), id.map(Box::from)));
+        if self.publishes.events >= TOGETHER_EVENTS_MAX || self.publishes.bytes >= TOGETHER_BYTES_MAX {
+            self.store_publishes();
+        }
+    }
+
+    /// Appends what all connections of this turn published in one call: one hand-over, one commit, one answer.
+    pub(super) fn store_publishes(&mut self) {
+        if self.publishes.requests.is_empty() {
+            return;
+        }
+        let Publishes { requests, askers, .. } = std::mem::take(&mut self.publishes);
+        let stored = self.shared.store_together(requests);
+        let mailbox = self.mailbox.clone();
+        self.runtime.spawn(async move {
+            let answers = askers.into_iter().zip(stored.await).map(|((connection, id), results)| (connection, id, results));
+            mailbox.note(Note::Published(answers.collect()));
+        });
     }
 
     pub(super) fn published(&mut self, io: &mut Io<'_>, session: &mut Session, id: Option<&str>, results: Vec<PublishResult>) {
