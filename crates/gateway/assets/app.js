@@ -169,7 +169,8 @@ function showState() {
   $("cut-text").textContent = stateName === "cut" ? `Cut: back in ${seconds} s` : "Cut my network for 10 s";
 }
 
-function note(text) {
+function note(text, kind = "bad") {
+  $("ask-note").dataset.kind = kind;
   $("ask-note").textContent = text;
   $("ask-note").hidden = !text;
 }
@@ -195,6 +196,7 @@ const connection = new Connection({
       $("state").dataset.state = name;
       $("cut").disabled = name !== "live";
       $("ask-button").disabled = name === "cut" || name === "refused";
+      note("");
       showState();
     },
     welcome({ user_id: id }) {
@@ -236,7 +238,7 @@ const connection = new Connection({
       if (missed === 0) return verdict("Back again. Nothing happened while away: cut it while the agent works", true);
       return verdict(`Missed ${missed} while away, all ${replayed} replayed, order verified`, true);
     },
-    notice: note,
+    notice: (text) => note(text, "info"),
   },
 });
 

@@ -45,6 +45,7 @@ export class Connection {
   #replay = null; // {after, to, skipped, early, all}: between a subscribe's answer and the live events
   #whole = true; // no hole and no gap since the last time the live events were reached
   #welcomes = 0;
+  #opened = false; // the present socket's handshake has succeeded
   #heardAt = 0;
   #idleMs = 60_000;
   #pinged = false;
@@ -108,11 +109,13 @@ export class Connection {
       return;
     }
     this.#socket = socket;
+    this.#opened = false;
     this.#heardAt = Date.now();
     this.#pinged = false;
     this.#retryAfterMs = null;
     // A socket that was given up must not speak any more: its late close would start a second life.
     const mine = (handle) => (happening) => { if (this.#socket === socket) handle(happening); };
+    socket.onopen = mine(() => { this.#opened = true; });
     socket.onmessage = mine((message) => this.#receive(message.data));
     socket.onclose = mine(({ code, reason }) => this.#closed(code, reason));
   }
@@ -135,11 +138,27 @@ export class Connection {
     const text = code === 1012 ? "The server restarts" : reason || "Connection lost";
     if (navigator.onLine === false) this.#say("offline", "Offline: this device has no network");
     else this.#say("reconnecting", text, Date.now() + delay);
+    if (!this.#opened) this.#askWhy();
+  }
+
+  /** A browser does not say why a handshake failed. If it was a refusal, plain HTTP does, and repeating it cannot help. */
+  async #askWhy() {
+    try {
+      const headers = this.#token ? { authorization: `Bearer ${this.#token}` } : {};
+      const who = this.#token ? "" : `&user_id=${encodeURIComponent(this.#user)}`;
+      const response = await fetch(`/api/v1/agents/activity?limit=1${who}`, { headers, signal: AbortSignal.timeout(CONNECT_TIMEOUT_MS) });
+      if (response.ok || ![401, 403].includes(response.status)) return;
+      const { error } = await response.json();
+      if (this.#socket) return;
+      clearTimeout(this.#timer);
+      this.#stop(error.message, response.status === 401 ? 4401 : 4403);
+    } catch { /* the server is away: the timer goes on */ }
   }
 
   #stop(text, code) {
     this.#stopped = true;
     this.#say("refused", code === 4401 ? `Not signed in: ${text}` : text);
+    if (code === 4401) this.#on.notice("Put a token behind #token= in the address of this page");
   }
 
   /** The network is back, or somebody looks: no need to wait out the pause. */

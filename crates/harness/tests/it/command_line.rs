@@ -1,31 +1,81 @@
 //! `towline pub` and `towline sub` against the real binary. Needs it built.
 
-use std::process::{ExitStatus, Stdio};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
-use towline_harness::{Binary, PATIENCE, SERVICE_KEY};
+use towline_harness::{Binary, PATIENCE, SERVICE_KEY, eventually};
 
-fn command(server: &Binary, key: &str, args: &[&str]) -> Command {
-    let own = std::env::current_exe().unwrap();
-    let profile = own.ancestors().find(|directory| directory.join("deps").is_dir()).unwrap();
-    let mut command = Command::new(profile.join("towline"));
-    command.args(args).env("TOWLINE_URL", server.url("")).env("TOWLINE_KEY", key).env_remove("TOWLINE_TOKEN");
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    command
+/// A running command, killed on drop.
+struct Running {
+    child: Child,
+    /// Its standard output, line by line.
+    lines: mpsc::Receiver<String>,
 }
 
-/// Runs a command to its end, with this on its standard input.
+impl Running {
+    fn start(server: &Binary, key: &str, args: &[&str], input: &str) -> Self {
+        let own = std::env::current_exe().unwrap();
+        let profile = own.ancestors().find(|directory| directory.join("deps").is_dir()).unwrap();
+        let mut command = Command::new(profile.join("towline"));
+        command.args(args).env("TOWLINE_URL", server.url("")).env("TOWLINE_KEY", key).env_remove("TOWLINE_TOKEN");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // Small enough for the pipe; its end is the end of the input.
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = mpsc::channel(64);
+        std::thread::spawn(move || {
+            for line in output.lines() {
+                if sender.blocking_send(line.unwrap()).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, lines }
+    }
+
+    /// Its code, what else it printed, and what it complained about.
+    async fn end(mut self) -> (ExitStatus, String, String) {
+        let mut stdout = String::new();
+        while let Some(line) = timeout(PATIENCE, self.lines.recv()).await.expect("the command does not end") {
+            stdout.push_str(&line);
+            stdout.push('\n');
+        }
+        let mut status = None;
+        eventually("the command ends", || {
+            status = self.child.try_wait().unwrap();
+            let ended = status.is_some();
+            async move { ended }
+        })
+        .await;
+        let mut stderr = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        (status.unwrap(), stdout, stderr)
+    }
+
+    async fn offsets(&mut self, count: usize) -> Vec<u64> {
+        let mut seen = Vec::new();
+        while seen.len() < count {
+            let line = timeout(PATIENCE, self.lines.recv()).await.expect("no event for too long").expect("the output ended");
+            seen.push(serde_json::from_str::<Value>(&line).unwrap()["offset"].as_u64().unwrap());
+        }
+        seen
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 async fn run(server: &Binary, key: &str, args: &[&str], input: &str) -> (ExitStatus, String, String) {
-    let mut child = command(server, key, args).stdin(Stdio::piped()).spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(input.as_bytes()).await.unwrap();
-    drop(stdin);
-    let output = timeout(PATIENCE, child.wait_with_output()).await.expect("the command does not end").unwrap();
-    (output.status, String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    Running::start(server, key, args, input).end().await
 }
 
 fn statuses(stdout: &str) -> Vec<String> {
@@ -33,38 +83,22 @@ fn statuses(stdout: &str) -> Vec<String> {
     results.map(|result| result["status"].as_str().unwrap().to_owned()).collect()
 }
 
-fn lines(child: &mut Child) -> Lines<BufReader<ChildStdout>> {
-    BufReader::new(child.stdout.take().unwrap()).lines()
-}
-
-async fn offsets(lines: &mut Lines<BufReader<ChildStdout>>, count: usize) -> Vec<u64> {
-    let mut seen = Vec::new();
-    while seen.len() < count {
-        let line = timeout(PATIENCE, lines.next_line()).await.expect("no event for too long").unwrap().expect("the output ended");
-        seen.push(serde_json::from_str::<Value>(&line).unwrap()["offset"].as_u64().unwrap());
-    }
-    seen
-}
-
 // proves: A3
 #[tokio::test]
 async fn sub_prints_each_event_once_over_a_crash_of_the_server() {
     let mut server = Binary::start(&[]).await;
-    let mut watching = command(&server, SERVICE_KEY, &["sub", "user:cli", "--from", "earliest", "--count", "20"]).spawn().unwrap();
-    let mut events = lines(&mut watching);
+    let mut watching = Running::start(&server, SERVICE_KEY, &["sub", "user:cli", "--from", "earliest", "--count", "20"], "");
     let ten: String = (0..10).map(|n| format!("{{\"n\":{n}}}\n")).collect();
 
     let (status, stdout, stderr) = run(&server, SERVICE_KEY, &["pub", "user:cli", "step.done", "-"], &ten).await;
     assert!(status.success() && statuses(&stdout) == vec!["stored"; 10], "{stdout}{stderr}");
-    assert_eq!(offsets(&mut events, 10).await, (1..=10).collect::<Vec<_>>());
+    assert_eq!(watching.offsets(10).await, (1..=10).collect::<Vec<_>>());
 
     server.restart().await;
     let (status, stdout, stderr) = run(&server, SERVICE_KEY, &["pub", "user:cli", "step.done", "-"], &ten).await;
     assert!(status.success() && statuses(&stdout) == vec!["stored"; 10], "{stdout}{stderr}");
-    assert_eq!(offsets(&mut events, 10).await, (11..=20).collect::<Vec<_>>());
-    let status = timeout(PATIENCE, watching.wait()).await.unwrap().unwrap();
-    let mut stderr = String::new();
-    watching.stderr.take().unwrap().read_to_string(&mut stderr).await.unwrap();
+    assert_eq!(watching.offsets(10).await, (11..=20).collect::<Vec<_>>());
+    let (status, _, stderr) = watching.end().await;
     assert!(status.success() && stderr.contains("reconnected"), "{stderr}");
 }
 
@@ -72,13 +106,13 @@ async fn sub_prints_each_event_once_over_a_crash_of_the_server() {
 async fn pub_waits_for_a_server_that_is_away() {
     let mut server = Binary::start(&[]).await;
     server.kill();
-    let mut publishing = command(&server, SERVICE_KEY, &["pub", "user:cli", "late", "--id", "only-once"]).spawn().unwrap();
-    // Long enough that a first attempt has surely failed on most machines; on others the test proves less, and still holds.
-    let early = timeout(Duration::from_millis(300), publishing.wait()).await;
-    assert!(early.is_err(), "it ended before the server was there");
+    let mut publishing = Running::start(&server, SERVICE_KEY, &["pub", "user:cli", "late", "--id", "only-once"], "");
+    // Long enough that a first attempt has failed on most machines; on others the test proves less, and still holds.
+    let early = timeout(Duration::from_millis(300), publishing.lines.recv()).await;
+    assert!(early.is_err(), "it spoke before the server was there: {early:?}");
     server.restart().await;
-    let output = timeout(PATIENCE, publishing.wait_with_output()).await.unwrap().unwrap();
-    assert_eq!(statuses(&String::from_utf8(output.stdout).unwrap()), ["stored"]);
+    let (_, stdout, stderr) = publishing.end().await;
+    assert_eq!(statuses(&stdout), ["stored"], "{stderr}");
     let (status, stdout, _) = run(&server, SERVICE_KEY, &["pub", "user:cli", "late", "--id", "only-once"], "").await;
     assert!(status.success());
     assert_eq!(statuses(&stdout), ["duplicate"]);
