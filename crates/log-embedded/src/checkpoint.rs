@@ -5,12 +5,15 @@
 
 use std::io;
 
-use crate::files::{Files, read_full_at, write_all_at};
+use crate::files::{Files, is_full, read_full_at, write_all_at};
 use crate::record_codec::NUMBER_MAX;
 
 /// The file's name, and the name under which the next one is prepared.
 pub(crate) const FILE: &str = "checkpoint";
 const NEXT_FILE: &str = "checkpoint.next";
+/// Zeros, given up for a checkpoint when the disk is full.
+const RESERVE_FILE: &str = "reserve";
+const RESERVE_BYTES_MIN: usize = 64 * 1024;
 const MAGIC: &[u8; 8] = b"TOWLCKP\n";
 const VERSION: u32 = 1;
 const BOOT_ID_BYTES_MAX: usize = 255;
@@ -150,12 +153,21 @@ impl Checkpoint {
     }
 
     /// Replaces the file; on return the new one is on the device under its name, or the old one still stands.
+    ///
+    /// A full disk must not prevent it, since without a checkpoint no segment can be removed: some space is kept in reserve for it.
     pub(crate) fn store(&self, files: &dyn Files) -> io::Result<()> {
-        let file = files.create(NEXT_FILE)?;
-        write_all_at(&*file, 0, &self.encode())?;
-        file.sync()?;
+        let bytes = self.encode();
+        match write_next(files, &bytes) {
+            Err(error) if is_full(&error) => {
+                files.remove(RESERVE_FILE)?;
+                write_next(files, &bytes)?;
+            }
+            other => other?,
+        }
         files.rename(NEXT_FILE, FILE)?;
-        files.sync_directory()
+        files.sync_directory()?;
+        keep_reserve(files, bytes.len());
+        Ok(())
     }
 
     /// Reads the file's bytes, or `None` if there is none.
@@ -170,6 +182,29 @@ impl Checkpoint {
         let read = read_full_at(&*file, 0, &mut bytes)?;
         bytes.truncate(read);
         Ok(Some(bytes))
+    }
+}
+
+fn write_next(files: &dyn Files, bytes: &[u8]) -> io::Result<()> {
+    let file = files.create(NEXT_FILE)?;
+    write_all_at(&*file, 0, bytes)?;
+    file.sync()
+}
+
+/// Holds space for the next checkpoint, twice the size of this one so that it may grow. Where there is no space, there is none to hold.
+fn keep_reserve(files: &dyn Files, checkpoint_bytes: usize) {
+    let needed = checkpoint_bytes as u64;
+    if files.open(RESERVE_FILE).and_then(|file| file.len()).is_ok_and(|len| len >= needed) {
+        return;
+    }
+    let hold = || {
+        let file = files.create(RESERVE_FILE)?;
+        write_all_at(&*file, 0, &vec![0; checkpoint_bytes.saturating_mul(2).max(RESERVE_BYTES_MIN)])?;
+        file.sync()
+    };
+    if let Err(error) = hold() {
+        let held = files.open(RESERVE_FILE).and_then(|file| file.len()).unwrap_or(0);
+        tracing::debug!(%error, held, needed, "could not hold the full reserve for the next checkpoint");
     }
 }
 

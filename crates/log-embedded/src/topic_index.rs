@@ -280,6 +280,12 @@ mod tests {
         TopicIndex::new(TopicName::new("t").unwrap(), 1, 0, false)
     }
 
+    /// A million topics cost 200 MB with their names and table entries; see the fields before letting it grow.
+    #[test]
+    fn a_topic_is_small() {
+        assert!(size_of::<TopicIndex>() <= 128 && size_of::<Run>() == 16);
+    }
+
     #[test]
     fn neighbours_share_a_run_and_distant_records_do_not() {
         let mut topic = topic();

@@ -15,6 +15,18 @@ use crate::topic_index::{LOST, STRETCH_BYTES, TopicIndex};
 /// Floors that moved are written down at least this often, even where no segment is freed.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
 
+/// Runs that are trimmed while the index is locked once.
+const RUNS_PER_LOCK: usize = 4096;
+
+/// What a look at a topic's oldest runs leaves to do.
+enum Left {
+    Nothing,
+    /// There were too many for one hold of the lock.
+    More,
+    /// The next run is partly too old, as far as can be told without reading it.
+    Reading,
+}
+
 /// Runs until told to stop.
 pub(crate) fn run(shared: &Shared) {
     loop {
@@ -69,23 +81,31 @@ fn trim_by_age(shared: &Shared) {
     let now_ms = shared.clock.unix_ms();
     let mut id = 0;
     loop {
-        let mut unsure = Vec::new();
-        let mut trimmed = 0;
+        let mut unfinished = Vec::new();
         let done = {
             let mut index = shared.index.lock();
             let end = (id + TOPICS_PER_LOCK).min(index.ids_end());
             for id in id..end {
-                if let Some(cutoff_ms) = cutoff(&index, id, now_ms) {
-                    trimmed += trim_surely(&mut index, id, cutoff_ms, &mut unsure);
+                let Some(cutoff_ms) = cutoff(&index, id, now_ms) else { continue };
+                let (trimmed, left) = trim_surely(&mut index, id, cutoff_ms);
+                add(&shared.counters.trimmed, trimmed);
+                if !matches!(left, Left::Nothing) {
+                    unfinished.push((id, cutoff_ms, left));
                 }
             }
             id = end;
             id >= index.ids_end()
         };
-        for (id, cutoff_ms) in unsure {
-            trimmed += trim_by_reading(shared, id, cutoff_ms);
+        for (id, cutoff_ms, mut left) in unfinished {
+            while matches!(left, Left::More) {
+                let trimmed;
+                (trimmed, left) = trim_surely(&mut shared.index.lock(), id, cutoff_ms);
+                add(&shared.counters.trimmed, trimmed);
+            }
+            if matches!(left, Left::Reading) {
+                add(&shared.counters.trimmed, trim_by_reading(shared, id, cutoff_ms));
+            }
         }
-        add(&shared.counters.trimmed, trimmed);
         if done {
             return;
         }
@@ -102,14 +122,15 @@ fn cutoff(index: &Index, id: usize, now_ms: u64) -> Option<u64> {
     now_ms.checked_sub(u64::try_from(age_max.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// Trims what is too old by the segments' notes of time; a topic whose next stretch may be partly too old goes to `unsure`.
-fn trim_surely(index: &mut Index, id: usize, cutoff_ms: u64, unsure: &mut Vec<(usize, u64)>) -> u64 {
-    let Some(topic) = index.get(id) else { return 0 };
+/// Trims what is too old by the segments' notes of time, and says how many events went and what is left to do.
+fn trim_surely(index: &mut Index, id: usize, cutoff_ms: u64) -> (u64, Left) {
+    let Some(topic) = index.get(id) else { return (0, Left::Nothing) };
     let mut floor = topic.floor;
+    let mut left = Left::Nothing;
     if let Some(records) = &topic.memory {
         let old = records.partition_point(|record| record.ts_ms() < cutoff_ms);
         floor = old.checked_sub(1).and_then(|last| records.get(last)).map_or(floor, |record| record.offset());
-        return if floor > topic.floor { index.trim(id, floor) } else { 0 };
+        return (index.trim(id, floor), left);
     }
     for at in 0..topic.runs() {
         let span = topic.span(at);
@@ -117,16 +138,20 @@ fn trim_surely(index: &mut Index, id: usize, cutoff_ms: u64, unsure: &mut Vec<(u
             continue;
         }
         let Some(segment) = index.segments.get(&span.segment) else { break };
+        if at >= RUNS_PER_LOCK && floor > topic.floor {
+            left = Left::More;
+            break;
+        }
         if segment.newest_until(span.position.saturating_add(STRETCH_BYTES)) < cutoff_ms {
             floor = span.next - 1;
             continue;
         }
         if segment.oldest_from(span.position) < cutoff_ms {
-            unsure.push((id, cutoff_ms));
+            left = Left::Reading;
         }
         break;
     }
-    if floor > topic.floor { index.trim(id, floor) } else { 0 }
+    (index.trim(id, floor), left)
 }
 
 /// Reads the oldest stretch to see which of its events are too old.

@@ -9,6 +9,7 @@ pub mod following;
 pub mod model;
 pub mod reading;
 pub mod retaining;
+pub mod sequences;
 
 use std::sync::Arc;
 
@@ -34,6 +35,8 @@ pub type FreshStore<'a> = &'a (dyn Fn() -> Arc<dyn Store> + Sync);
 pub const START_MS: u64 = 1_750_000_000_000;
 
 /// Runs every property, each on an empty storage.
+///
+/// Random lives ([`sequences`]) are not among them: an engine runs as many as it can afford.
 pub async fn run_all(fresh: FreshStore<'_>) {
     appending::answers_are_positions_in_order(fresh()).await;
     appending::a_call_may_span_topics(fresh()).await;

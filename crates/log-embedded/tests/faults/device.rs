@@ -1,21 +1,22 @@
 //! Full disks, failing syncs, short writes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use towline_clock::Clock;
-use towline_log::conformance::{START_MS, Store, append, event, run_all, topic};
-use towline_log::{AppendError, Durability, EventLog, Health, LogFuture, Policies, TopicPolicy};
+use towline_log::conformance::{START_MS, Store, append, event, run_all, sequences, topic};
+use towline_log::{AppendError, Durability, EventLog, Health, LogFuture, Policies, Retention, TopicPolicy};
 use towline_log_embedded::{EmbeddedLog, Options, SimulatedFiles};
 
 use super::{all, open, small};
 
-struct ShortWrites {
+struct OnSimulatedFiles {
     files: SimulatedFiles,
     open: Mutex<Option<Arc<EmbeddedLog>>>,
 }
 
-impl Store for ShortWrites {
+impl Store for OnSimulatedFiles {
     fn open(&self, policies: Policies, clock: Clock) -> LogFuture<Arc<dyn EventLog>> {
         let log = Arc::new(open(&self.files, &Options { policies, ..small() }, &clock).0);
         *self.open.lock() = Some(log.clone());
@@ -40,9 +41,21 @@ async fn short_writes_change_nothing() {
     run_all(&|| {
         let files = SimulatedFiles::new(seed);
         files.short_writes(true);
-        Arc::new(ShortWrites { files, open: Mutex::new(None) }) as Arc<dyn Store>
+        Arc::new(OnSimulatedFiles { files, open: Mutex::new(None) }) as Arc<dyn Store>
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn random_lives_are_as_the_model_says() {
+    let seed = fastrand::u64(..);
+    for life in 0..150 {
+        let seed = seed.wrapping_add(life);
+        println!("life {seed}");
+        let files = SimulatedFiles::new(seed);
+        files.short_writes(life % 2 == 0);
+        sequences::a_random_life_is_as_the_model_says(Arc::new(OnSimulatedFiles { files, open: Mutex::new(None) }), seed).await;
+    }
 }
 
 #[tokio::test]
@@ -92,6 +105,34 @@ async fn a_full_disk_refuses_loses_nothing_and_goes_on_when_there_is_space() {
         assert!(report.clean && !report.is_damaged() && report.torn_bytes_cut == 0, "space {space}: {report}");
         assert_eq!(all(&log, "user:1").await.2.len() as u64, stored + 2);
     }
+}
+
+/// Retention can free space on a disk without any, and a log can be opened on it.
+#[tokio::test]
+async fn a_full_disk_does_not_stop_retention_nor_a_restart() {
+    let clock = Clock::manual(START_MS);
+    let files = SimulatedFiles::new(1);
+    let retention = Retention { age_max: Some(Duration::from_secs(60)), events_max: None, bytes_max: None };
+    let fallback = TopicPolicy { retention, ..TopicPolicy::default() };
+    let options = Options { policies: Policies { fallback, ..Policies::default() }, ..small() };
+    let (log, _) = open(&files, &options, &clock);
+    let name = topic("user:1");
+    for n in 0..100 {
+        append(&log, vec![event(&name, n)]).await;
+    }
+    files.set_space(files.used_bytes());
+    let refused = log.append(vec![event(&name, 100)]).await;
+    assert!(matches!(refused, Err(AppendError::Full)), "{refused:?}");
+    log.close().await;
+
+    let (log, report) = open(&files, &options, &clock);
+    assert!(report.clean, "{report}");
+    assert_eq!(all(&log, "user:1").await.2.len(), 100);
+    clock.advance(Duration::from_secs(120));
+    log.upkeep().unwrap();
+    assert!(log.stats().segments == 1 && files.used_bytes() < 100_000);
+    append(&log, vec![event(&name, 100)]).await;
+    assert_eq!(all(&log, "user:1").await.1, 100, "the floor");
 }
 
 #[tokio::test]
