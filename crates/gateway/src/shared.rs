@@ -99,7 +99,7 @@ impl Shared {
     /// [`publish::store`] with its time and results counted.
     pub fn store(&self, prepared: Prepared, atomic: bool) -> impl Future<Output = Vec<PublishResult>> + Send + 'static + use<> {
         let stored = publish::store(&*self.log, prepared, atomic);
-        self.timed(stored, |metrics, results| metrics.published(results))
+        self.timed(stored, |count, results| count(results))
     }
 
     /// [`publish::store_together`] with its time and results counted.
@@ -108,21 +108,26 @@ impl Shared {
         requests: Vec<Prepared>,
     ) -> impl Future<Output = Vec<Vec<PublishResult>>> + Send + 'static + use<> {
         let stored = publish::store_together(&*self.log, requests);
-        self.timed(stored, |metrics, requests| requests.iter().for_each(|results| metrics.published(results)))
+        self.timed(stored, |count, requests| requests.iter().for_each(|results| count(results)))
     }
 
-    fn timed<T, S, C>(&self, stored: S, count: C) -> impl Future<Output = T> + Send + 'static + use<T, S, C>
+    /// Times an append; `each` hands every request's results to be counted and, within the rate, logged.
+    fn timed<T, S, C>(&self, stored: S, each: C) -> impl Future<Output = T> + Send + 'static + use<T, S, C>
     where
         S: Future<Output = T> + Send + 'static,
         T: Send + 'static,
-        C: FnOnce(&Metrics, &T) + Send + 'static,
+        C: FnOnce(&dyn Fn(&[PublishResult]), &T) + Send + 'static,
     {
         let began = self.clock.uptime();
-        let (clock, metrics) = (self.clock.clone(), Arc::clone(&self.metrics));
+        let (clock, metrics, lines) = (self.clock.clone(), Arc::clone(&self.metrics), Arc::clone(&self.event_lines));
         async move {
             let results = stored.await;
             metrics.append_seconds.observe(clock.uptime().saturating_sub(began).as_secs_f64());
-            count(&metrics, &results);
+            let count = |results: &[PublishResult]| {
+                metrics.published(results);
+                lines.write(&clock, results);
+            };
+            each(&count, &results);
             results
         }
     }

@@ -1,5 +1,7 @@
 //! The binary as an operator runs it: exit codes, what goes to which stream, and how it ends.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -114,14 +116,16 @@ impl Drop for Serving {
 impl Serving {
     fn start(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut log = BufReader::new(child.stdout.take().unwrap());
+        let log = BufReader::new(child.stdout.take().unwrap());
+        let mut serving = Self { child, address: String::new(), log };
         let mut seen = String::new();
         loop {
             let mut line = String::new();
-            assert!(log.read_line(&mut line).unwrap() > 0, "it ended before it listened:\n{seen}");
+            assert!(serving.log.read_line(&mut line).unwrap() > 0, "it ended before it listened:\n{seen}");
             let json: serde_json::Value = serde_json::from_str(&line).unwrap();
             if json["message"] == "listening" {
-                return Self { child, address: json["address"].as_str().unwrap().to_owned(), log };
+                json["address"].as_str().unwrap().clone_into(&mut serving.address);
+                return serving;
             }
             seen.push_str(&line);
         }

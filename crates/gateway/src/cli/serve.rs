@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use towline::config::Loaded;
 use towline::{Config, Server, logging};
 use towline_clock::Clock;
@@ -40,18 +40,20 @@ pub fn serve(loaded: Loaded, started: impl FnOnce(&Config)) -> anyhow::Result<Ex
     let clock = Clock::system();
     let log = open_log(&config, &clock)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no threads for the server")?;
-    let ended = runtime.block_on(async {
+    let ended: anyhow::Result<bool> = runtime.block_on(async {
         let mut shown = config.clone();
         let grace = config.drain.timeout + CLOSE_TIMEOUT;
+        // Before anything listens: who sees the address may end the server at once.
+        let mut signals = Signals::new().context("no signals can be received")?;
         let server = Server::start(config, clock, Arc::new(log)).await?;
         shown.listen = server.address();
         tracing::info!(address = %shown.listen, version = env!("CARGO_PKG_VERSION"), development = shown.development, "listening");
         started(&shown);
-        let signal = told_to_end().await?;
+        let signal = signals.next().await;
         tracing::info!(signal, window = ?shown.drain.window, "draining; a second signal ends at once");
         tokio::select! {
             done = tokio::time::timeout(grace, server.drain()) => Ok(done.is_ok()),
-            again = told_to_end() => again.map(|_| false),
+            _ = signals.next() => Ok(false),
         }
     });
     // Whatever still runs is cut off: the log was closed, or is past waiting for, and its files are whole at any moment.
@@ -76,14 +78,24 @@ fn open_log(config: &Config, clock: &Clock) -> anyhow::Result<EmbeddedLog> {
     Ok(log)
 }
 
-/// Waits for SIGTERM or SIGINT.
-async fn told_to_end() -> anyhow::Result<&'static str> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    })
+/// What a server is told to end with.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// From now on the signals no longer end the process by themselves.
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
 }
 
 /// Each connection costs a descriptor, and the soft limit is low for the sake of old programs that use select(2).
