@@ -13,7 +13,8 @@ cargo xtask docs
 Writes again:
 
   docs/api/openapi.json, docs/api/asyncapi.json   from the gateway's types
-  PROTOCOL.md, docs/configuration.md              their tables, from the codes and settings in the source
+  docs/configuration.md                           from the gateway's table of settings
+  PROTOCOL.md                                     its tables of codes, from the protocol's
   docs/requirements.md                            its column of tests, from the comments in the tests
 ";
 
@@ -30,8 +31,12 @@ pub fn run(repository: &Repository, arguments: &[String]) -> anyhow::Result<Exit
         }
         _ => bail!("expected no arguments"),
     }
-    for (command, file) in [("openapi", "docs/api/openapi.json"), ("asyncapi", "docs/api/asyncapi.json")] {
-        let text = output(repository.cargo().args(["run", "--quiet", "--package", "towline", "--", command]))?;
+    for (command, file) in [
+        (&["openapi"][..], "docs/api/openapi.json"),
+        (&["asyncapi"], "docs/api/asyncapi.json"),
+        (&["config", "reference"], "docs/configuration.md"),
+    ] {
+        let text = output(repository.cargo().args(["run", "--quiet", "--package", "towline", "--"]).args(command))?;
         let path = repository.root.join(file);
         std::fs::create_dir_all(path.parent().context("the document has a folder")?)?;
         std::fs::write(&path, text).with_context(|| file.to_owned())?;
@@ -41,6 +46,6 @@ pub fn run(repository: &Repository, arguments: &[String]) -> anyhow::Result<Exit
     let status = repository.cargo().args(arguments).env(WRITE, "1").status()?;
     ensure!(status.success(), "the tables cannot be written");
     tidy::requirements::rewrite(repository)?;
-    println!("wrote the tables of PROTOCOL.md, docs/configuration.md and docs/requirements.md");
+    println!("wrote the tables of PROTOCOL.md and docs/requirements.md");
     Ok(ExitCode::SUCCESS)
 }

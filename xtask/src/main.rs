@@ -24,7 +24,7 @@ cargo xtask <command>
   check   formatting, clippy, tidy: what to run before a commit
   tidy    the rules that no compiler knows: who may depend on whom, sizes, documents that tell the truth
   bench   measure, beside the peers that are installed, and write docs/performance.md
-  docs    write again what is generated: docs/api, the tables in PROTOCOL.md, docs/configuration.md and docs/requirements.md
+  docs    write again what is generated: docs/api, docs/configuration.md, the tables of PROTOCOL.md and docs/requirements.md
 
 cargo xtask <command> --help says more.
 ";

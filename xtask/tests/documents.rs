@@ -1,4 +1,4 @@
-//! The documents against the source: their tables are what the types say, their examples are what the codec reads and writes.
+//! PROTOCOL.md against the source: its tables are what the types say, its examples are what the codec reads and writes.
 //!
 //! With `TOWLINE_WRITE_DOCS=1`, as `cargo xtask docs` sets it, the tables are written instead of compared.
 
@@ -7,24 +7,15 @@
 use std::path::PathBuf;
 
 use serde_json::Value;
-use towline::config::{Config, Given, Meaning, Setting, settings};
 use towline_protocol::{AfterClose, CloseCode, Dialect, Epoch, ErrorCode, ServerMessage, Stamp};
 
 const PROTOCOL: &str = "PROTOCOL.md";
-const CONFIGURATION: &str = "docs/configuration.md";
 
 #[test]
 fn the_tables_of_codes_are_the_codes() {
     let mut document = Document::read(PROTOCOL);
     document.table("close codes", &close_codes());
     document.table("error codes", &error_codes());
-    document.close();
-}
-
-#[test]
-fn the_table_of_settings_is_the_settings() {
-    let mut document = Document::read(CONFIGURATION);
-    document.table("settings", &all_settings());
     document.close();
 }
 
@@ -107,41 +98,6 @@ fn error_codes() -> String {
         table += &format!("| `{}` | {} | {retry} | {} |\n", code.as_str(), code.http_status(), code.meaning().trim());
     }
     table
-}
-
-fn all_settings() -> String {
-    let defaults = Config::default();
-    let mut table = "| setting | environment | default | range | what |\n|---|---|---|---|---|\n".to_owned();
-    for setting in settings() {
-        let mut names = vec![format!("`{}`", setting.env)];
-        names.extend(setting.aliases.iter().map(|alias| match alias.meaning {
-            Meaning::Same => format!("`{}`", alias.env),
-            Meaning::Milliseconds => format!("`{}` (ms)", alias.env),
-            Meaning::Opposite => format!("`{}` (the opposite)", alias.env),
-        }));
-        let default = match setting.key {
-            // Depends on the machine.
-            "sockets.workers" => "one per core".to_owned(),
-            _ => shown(&setting.show(&defaults)),
-        };
-        let range = range(&setting).unwrap_or_default();
-        table += &format!("| `{}` | {} | {default} | {range} | {} |\n", setting.key, names.join("<br>"), setting.help);
-    }
-    table
-}
-
-fn shown(value: &str) -> String {
-    if value.is_empty() { String::new() } else { format!("`{value}`") }
-}
-
-/// A setting tells its range to whoever leaves it.
-fn range(setting: &Setting) -> Option<String> {
-    ["18446744073709551615", "100000d", "0", "0s"].iter().find_map(|text| {
-        let error = setting.apply(&mut Config::default(), &Given::Text((*text).to_owned())).err()?;
-        let (_, range) = error.split_once("out of range: from ")?;
-        let (least, most) = range.split_once(" to ")?;
-        Some(format!("`{least}` – `{most}`"))
-    })
 }
 
 /// Numbers compare by value, not by how they are written.

@@ -25,7 +25,8 @@ Rules that no compiler knows:
   links          every link in the documents leads somewhere; CHANGELOG.md has an Unreleased section
   requirements   docs/requirements.md names the tests that prove each requirement, and they exist
 
-What it needs no build for. The tables of codes and settings are compared by tests: see xtask/tests.
+These need no build. What does is a test: the tables and examples of PROTOCOL.md (xtask/tests), docs/api and docs/configuration.md
+(crates/gateway).
 ";
 
 /// Something that breaks a rule.

@@ -12,6 +12,8 @@ use super::{Finding, has_extension};
 use crate::repository::Repository;
 
 const TABLE: &str = "docs/requirements.md";
+/// Where figures stand: a promise about speed is measured and not tested.
+const MEASUREMENTS: &str = "docs/performance.md";
 /// What a comment says before the ids.
 const MARK: &str = "proves:";
 /// Columns of the table: id, requirement, status, tests.
@@ -32,11 +34,17 @@ pub fn check(repository: &Repository, files: &[PathBuf]) -> anyhow::Result<Vec<F
             continue;
         };
         let proven = proofs.get(id).map_or(&[][..], Vec::as_slice);
-        match (status.as_str(), proven.is_empty()) {
-            ("done" | "partly", true) => fault(format!("{id} is `{status}`, but no test says that it proves it")),
-            ("done" | "partly", false) | ("later", true) => {}
+        let (word, remark) = status.split_once(' ').unwrap_or((status, ""));
+        let told = remark.starts_with('(') && remark.ends_with(')');
+        match (word, proven.is_empty()) {
+            ("done" | "partly", true) => fault(format!("{id} is `{word}`, but no test says that it proves it")),
             ("later", false) => fault(format!("{id} is `later`, but there are tests that prove a part of it: call it `partly`")),
-            _ => fault(format!("the status of {id} must be `done`, `partly` or `later`, not `{status}`")),
+            ("later" | "partly", _) if !told => fault(format!("say in parentheses what of {id} comes when: `later (#3)`")),
+            ("measured", _) if !repository.root.join(MEASUREMENTS).exists() => {
+                fault(format!("{id} is `measured`, but there is no {MEASUREMENTS}"));
+            }
+            ("done" | "partly" | "later" | "measured", _) => {}
+            _ => fault(format!("the status of {id} must be `done`, `partly (…)`, `later (…)` or `measured`, not `{status}`")),
         }
         if *tests != cell_of(proven) {
             fault(format!("the tests of {id} are not up to date: run `cargo xtask docs`"));
