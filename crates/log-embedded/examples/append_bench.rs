@@ -64,10 +64,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let took = clock.uptime() - started;
         let stats = log.stats();
         println!(
-            "{publishers} publishers: {:.0} events/s, ack p50 {:?} p99 {:?}, {:.1} events per sync, {:?} per sync",
+            "{publishers} publishers: {:.0} events/s, ack p50 {:?} p99 {:?} max {:?}, {:.1} events per sync, {:?} per sync",
             waits.len() as f64 / took.as_secs_f64(),
             percentile(&waits, 50),
             percentile(&waits, 99),
+            percentile(&waits, 100),
             (stats.appended_total - before.appended_total) as f64 / (stats.syncs_total - before.syncs_total).max(1) as f64,
             Duration::from_micros(
                 (stats.sync_micros_total - before.sync_micros_total) / (stats.syncs_total - before.syncs_total).max(1)

@@ -2,7 +2,7 @@
 //!
 //! Nothing here changes what readers see; a batch that cannot be written is dropped, and is as if it had never been.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use bytes::{Bytes, BytesMut};
 use towline_log::{Appended, Durability, Position, Record};

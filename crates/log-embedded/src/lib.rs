@@ -16,6 +16,7 @@ mod dedup;
 mod engine;
 mod files;
 mod index;
+mod open_error;
 mod options;
 mod platform;
 mod reader;
@@ -30,18 +31,21 @@ mod segment_cache;
 mod segment_scan;
 mod shared;
 #[cfg(feature = "testing")]
+mod simulated_device;
+#[cfg(feature = "testing")]
 mod simulated_files;
 mod span_reader;
 mod topic_index;
+mod torn_tail;
 mod upkeep;
 mod writer;
 
 pub use checkpoint::{Checkpoint, TopicState};
 pub use engine::EmbeddedLog;
 pub use files::{DirectoryLock, Files, LogFile, OsFiles};
+pub use open_error::OpenError;
 pub use options::Options;
 pub use record_codec::{DecodeError, Frame, RECORD_BYTES_MAX, decode_record};
-pub use recovery::OpenError;
 pub use recovery_report::{Damage, LostEvents, RecoveryReport};
 pub use segment::{HeaderError, SegmentHeader};
 #[cfg(feature = "testing")]

@@ -4,61 +4,28 @@
 //! so that a crash in between never makes it look as if nothing had happened.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use towline_clock::Clock;
 
 use crate::checkpoint::{self, Checkpoint};
 use crate::dedup::Keying;
-use crate::files::{DirectoryLock, Files, LogFile, read_full_at, write_all_at};
+use crate::files::{DirectoryLock, Files, LogFile, read_full_at};
+use crate::open_error::OpenError;
 use crate::options::Options;
 use crate::rebuild::{Before, Rebuild};
-use crate::record_codec::{self, FRAME_HEAD_BYTES, RECORD_BYTES_MAX};
 use crate::recovery_report::{Damage, RecoveryReport};
 use crate::repair;
 use crate::segment::{self, HEADER_BYTES, HeaderError, SegmentHeader};
 use crate::segment_scan::{Found, scan};
 use crate::shared::Identity;
+use crate::torn_tail;
 use crate::writer::{ActiveSegment, create_segment};
 
 /// After a repair everything is read again, to be sure; a log that is damaged again right away is on a failing disk.
 const ROUNDS_MAX: usize = 3;
 /// More segments than this never go missing in between; a file whose number is that far away does not belong here.
 const MISSING_MAX: u32 = 100_000;
-
-/// Why a log could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Somebody else has the directory.
-    #[error("{directory}: {holder}; stop it, or give this one a data directory of its own")]
-    InUse {
-        /// The directory.
-        directory: PathBuf,
-        /// Who has it, as far as is known.
-        holder: String,
-    },
-    /// The system refused something.
-    #[error("{directory}: {doing}: {source}")]
-    Io {
-        /// The directory.
-        directory: PathBuf,
-        /// What was attempted.
-        doing: String,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A file is not what its name says.
-    #[error("{directory}: {file} {what}")]
-    Unusable {
-        /// The directory.
-        directory: PathBuf,
-        /// The file.
-        file: String,
-        /// What is wrong and what to do.
-        what: String,
-    },
-}
 
 /// An opened log, ready for its threads.
 pub(crate) struct Recovered {
@@ -309,7 +276,7 @@ impl Opening<'_> {
         let salt = segment::salt(log_id, seq);
         if may_be_torn && rebooted {
             let len = segment.file.len().map_err(reading)?;
-            if let Some(cut) = never_synced_from(&*segment.file, salt).map_err(reading)? {
+            if let Some(cut) = torn_tail::never_synced_from(&*segment.file, salt).map_err(reading)? {
                 report.torn_bytes_cut += len - u64::from(cut);
                 segment.file.set_len(cut.into()).map_err(reading)?;
             }
@@ -327,7 +294,7 @@ impl Opening<'_> {
         .map_err(reading)?;
         let mut end = outcome.valid_end;
         let len = segment.file.len().map_err(reading)?;
-        let shortened = outcome.tail_cut_short && is_shortened(&*segment.file, end, len, salt).map_err(reading)?;
+        let shortened = outcome.tail_cut_short && torn_tail::is_shortened(&*segment.file, end, len, salt).map_err(reading)?;
         let torn = may_be_torn && !shortened && (outcome.tail_bytes == 0 || outcome.tail_cut_short || rebooted);
         if torn {
             if let Some(call) = rebuild.unfinished_call() {
@@ -394,7 +361,7 @@ impl Opening<'_> {
                 let make_durable = || {
                     last.file.set_len((*end).into())?;
                     if unclean {
-                        rewrite(&*last.file, (*end).into())?;
+                        torn_tail::rewrite(&*last.file, (*end).into())?;
                     }
                     last.file.sync()
                 };
@@ -411,44 +378,4 @@ impl Opening<'_> {
         };
         Ok(active)
     }
-}
-
-/// Where the part begins that was never synced, if something is wrong in it. After a loss of power, pages of that part may have
-/// reached the device in any order, so that whole records stand behind torn ones; none of it was promised a sync.
-fn never_synced_from(file: &dyn LogFile, salt: u32) -> io::Result<Option<u32>> {
-    let mut bad: Vec<u32> = Vec::new();
-    scan(file, salt, |found| match found {
-        Found::Damage { from, .. } => bad.push(from),
-        // Whatever is wrong before this place went wrong later than the write.
-        Found::Record { frame, .. } => bad.retain(|from| *from >= frame.synced_to),
-    })?;
-    Ok(bad.first().copied())
-}
-
-/// Whether the file's last record only seems to be cut short, because its length is damaged.
-fn is_shortened(file: &dyn LogFile, from: u32, len: u64, salt: u32) -> io::Result<bool> {
-    let tail_bytes = usize::try_from(len.saturating_sub(from.into())).unwrap_or(usize::MAX);
-    if tail_bytes > RECORD_BYTES_MAX + FRAME_HEAD_BYTES {
-        return Ok(false);
-    }
-    let mut tail = vec![0; tail_bytes];
-    let read = read_full_at(file, from.into(), &mut tail)?;
-    Ok(record_codec::is_whole_but_for_its_length(&tail[..read], salt))
-}
-
-/// Writes a segment's own bytes over themselves. If the process before ended because a sync failed, the kernel may hold bytes
-/// that it believes to be on the device and that are not; written again, they are synced again.
-fn rewrite(file: &dyn LogFile, end: u64) -> io::Result<()> {
-    let mut block = vec![0; 1024 * 1024];
-    let mut at = 0;
-    while at < end {
-        let count = usize::try_from(end - at).unwrap_or(usize::MAX).min(block.len());
-        let read = read_full_at(file, at, &mut block[..count])?;
-        if read == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        write_all_at(file, at, &block[..read])?;
-        at += read as u64;
-    }
-    Ok(())
 }

@@ -11,100 +11,13 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::files::{DirectoryLock, Files, LogFile};
-
-/// What the device tears writes at.
-const PAGE_BYTES: usize = 512;
+use crate::simulated_device::{Change, Device, Inode, NameChange, apply};
 
 /// A directory on a simulated device, as one process sees it. Clones are the same process.
 #[derive(Clone)]
 pub struct SimulatedFiles {
     device: Arc<Mutex<Device>>,
     process: u64,
-}
-
-#[derive(Clone)]
-enum Change {
-    Write { at: usize, bytes: Vec<u8> },
-    SetLen(usize),
-}
-
-#[derive(Clone, Default)]
-struct Inode {
-    /// What a process sees.
-    seen: Vec<u8>,
-    /// What survives a loss of power for certain.
-    durable: Vec<u8>,
-    /// What has happened since the last sync.
-    unsynced: Vec<Change>,
-}
-
-#[derive(Clone)]
-enum NameChange {
-    Set(String, usize),
-    Remove(String),
-}
-
-#[derive(Clone)]
-struct Device {
-    inodes: Vec<Inode>,
-    names: BTreeMap<String, usize>,
-    durable_names: BTreeMap<String, usize>,
-    unsynced_names: Vec<NameChange>,
-    /// Grows with every kill: handles of an earlier process are dead.
-    process: u64,
-    boot: u64,
-    locked: bool,
-    bytes_max: usize,
-    fail_syncs: bool,
-    fail_writes: bool,
-    short_writes: bool,
-    /// Counted down by each change; at zero the process is as good as dead.
-    changes_left: Option<u64>,
-    random: fastrand::Rng,
-}
-
-impl Device {
-    fn check(&self, process: u64) -> io::Result<()> {
-        if self.process != process || self.changes_left == Some(0) {
-            return Err(io::Error::other("the process was killed"));
-        }
-        Ok(())
-    }
-
-    /// As `check`, for something that changes the device. Returns whether this is the change in which the process dies.
-    fn change(&mut self, process: u64) -> io::Result<bool> {
-        self.check(process)?;
-        if let Some(left) = &mut self.changes_left {
-            *left -= 1;
-            return Ok(*left == 0);
-        }
-        Ok(false)
-    }
-
-    fn used(&self) -> usize {
-        self.names.values().map(|id| self.inodes[*id].seen.len()).sum()
-    }
-
-    fn set_name(&mut self, name: &str, inode: usize) {
-        self.names.insert(name.to_owned(), inode);
-        self.unsynced_names.push(NameChange::Set(name.to_owned(), inode));
-    }
-
-    fn not_found(name: &str) -> io::Error {
-        io::Error::new(io::ErrorKind::NotFound, name.to_owned())
-    }
-}
-
-fn apply(bytes: &mut Vec<u8>, change: &Change) {
-    match change {
-        Change::SetLen(len) => bytes.resize(*len, 0),
-        Change::Write { at, bytes: written } => {
-            if bytes.len() < at + written.len() {
-                bytes.resize(at + written.len(), 0);
-            }
-            bytes[*at..at + written.len()].copy_from_slice(written);
-        }
-    }
 }
 
 impl SimulatedFiles {
@@ -188,43 +101,8 @@ impl SimulatedFiles {
     pub fn lose_power(&self) -> Self {
         let next = self.kill();
         let mut device = self.device.lock();
-        let Device { inodes, random, .. } = &mut *device;
-        for inode in inodes.iter_mut() {
-            // Either the first changes arrived, the last of them in part, or each page of each change came or did not.
-            let scattered = random.bool();
-            let arrived = random.usize(..=inode.unsynced.len());
-            for (at, change) in std::mem::take(&mut inode.unsynced).into_iter().enumerate() {
-                match change {
-                    Change::SetLen(_) if at < arrived => apply(&mut inode.durable, &change),
-                    Change::Write { at: start, bytes } if scattered => {
-                        for (page, bytes) in bytes.chunks(PAGE_BYTES).enumerate() {
-                            if random.bool() {
-                                let write = Change::Write { at: start + page * PAGE_BYTES, bytes: bytes.to_vec() };
-                                apply(&mut inode.durable, &write);
-                            }
-                        }
-                    }
-                    Change::Write { .. } if at < arrived => apply(&mut inode.durable, &change),
-                    Change::Write { at: start, bytes } if at == arrived => {
-                        let bytes = bytes[..random.usize(..=bytes.len())].to_vec();
-                        apply(&mut inode.durable, &Change::Write { at: start, bytes });
-                    }
-                    Change::SetLen(_) | Change::Write { .. } => {}
-                }
-            }
-            inode.seen = inode.durable.clone();
-        }
-        let changed = device.unsynced_names.len();
-        let arrived = device.random.usize(..=changed);
-        let changes: Vec<_> = std::mem::take(&mut device.unsynced_names).into_iter().take(arrived).collect();
-        for change in changes {
-            match change {
-                NameChange::Set(name, inode) => device.durable_names.insert(name, inode),
-                NameChange::Remove(name) => device.durable_names.remove(&name),
-            };
-        }
-        device.names = device.durable_names.clone();
-        device.boot += 1;
+        device.lose_power();
+        drop(device);
         next
     }
 
