@@ -15,7 +15,7 @@ use crate::error::{AuthError, InvalidReason};
 use crate::grant::{Grants, RuleBook};
 use crate::identity::{Identity, IdentityKind};
 use crate::issuer::IssuerConfig;
-use crate::jwks::{Fetcher, KeySource, Lookup, root_cause};
+use crate::jwks::{Fetcher, KeySource, KeyStats, Lookup, root_cause};
 use crate::service_key::ServiceKeys;
 use crate::token::{ClaimedAlgorithm, CompactToken, TOKEN_BYTES_MAX};
 
@@ -93,6 +93,14 @@ impl Authenticator {
     #[must_use]
     pub fn mode(&self) -> AuthMode {
         self.0.mode
+    }
+
+    /// How the issuers' keys are doing, for operators.
+    #[must_use]
+    pub fn key_stats(&self) -> KeyStats {
+        let mut stats = KeyStats::default();
+        self.0.sources.iter().for_each(|source| source.add_stats(&mut stats));
+        stats
     }
 
     /// Judges a JWT or service key without waiting. None: its issuer's keys must be fetched first; use [`Self::authenticate`].

@@ -56,7 +56,7 @@ pub use error::{AuthError, InvalidReason};
 pub use grant::{GrantCondition, GrantRule};
 pub use identity::{Identity, IdentityKind};
 pub use issuer::IssuerConfig;
-pub use jwks::JwksPolicy;
+pub use jwks::{JwksPolicy, KeyStats};
 pub use mint::{MintClaims, MintError, mint};
 pub use secret::Secret;
 pub use service_key::ServiceKey;

@@ -39,6 +39,23 @@ impl Default for JwksPolicy {
     }
 }
 
+/// How the issuers' keys are doing, over all issuers. Counters only ever grow.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct KeyStats {
+    /// Issuers with published keys that are configured.
+    pub issuers: u64,
+    /// Issuers whose keys are at hand.
+    pub issuers_known: u64,
+    /// Keys at hand.
+    pub keys: u64,
+    /// Fetches that ended, well or not.
+    pub fetches_total: u64,
+    /// Fetches that failed.
+    pub failures_total: u64,
+    /// Age of the keys that were fetched longest ago.
+    pub oldest: Duration,
+}
+
 impl JwksPolicy {
     pub(crate) fn check(&self, problem: &mut impl FnMut(String, String)) {
         if !(Duration::from_millis(1)..=Duration::from_secs(60)).contains(&self.fetch_timeout) {

@@ -13,9 +13,9 @@ use tokio::sync::watch;
 use towline_clock::Clock;
 use tracing::{info, warn};
 
-use super::JwksPolicy;
 use super::fetch::{FetchError, Fetcher, root_cause};
 use super::key_set::{KeySet, PublicKey};
+use super::{JwksPolicy, KeyStats};
 use crate::algorithm::SigningAlgorithm;
 
 /// The most key ids remembered as unknown. When it is full the cool-down alone limits the fetches.
@@ -47,6 +47,7 @@ pub(crate) struct State {
     /// Key ids that the issuer did not have, and until when that is believed.
     unknown: HashMap<Box<str>, Duration>,
     landings: u64,
+    failures: u64,
 }
 
 struct Loaded {
@@ -141,6 +142,20 @@ impl KeySource {
         }
     }
 
+    /// Adds what this source knows.
+    pub(crate) fn add_stats(&self, stats: &mut KeyStats) {
+        let now = self.clock.uptime();
+        let state = self.state.lock();
+        stats.issuers += 1;
+        stats.fetches_total += state.landings;
+        stats.failures_total += state.failures;
+        if let Some(Loaded { set, at }) = &state.keys {
+            stats.issuers_known += 1;
+            stats.keys += set.len() as u64;
+            stats.oldest = stats.oldest.max(now.saturating_sub(*at));
+        }
+    }
+
     fn land(&self, outcome: Result<(KeySet, usize), FetchError>, wanted: Option<&str>) {
         let now = self.clock.uptime();
         let landings = {
@@ -148,6 +163,7 @@ impl KeySource {
             state.in_flight = false;
             state.landings += 1;
             state.failed = outcome.is_err();
+            state.failures += u64::from(outcome.is_err());
             match outcome {
                 Ok((set, skipped)) => {
                     info!(host = self.fetcher.host(), keys = set.len(), skipped, "fetched an issuer's keys");

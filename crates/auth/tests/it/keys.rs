@@ -241,3 +241,17 @@ async fn a_weak_or_misplaced_key_in_the_set_is_not_used() {
     issuer.publish(vec![for_encryption, published_secret]);
     assert_eq!(reason(&auth, &by_key(&issuer, "rsa")).await, InvalidReason::KeyUnknown);
 }
+
+#[tokio::test]
+async fn an_operator_sees_how_the_keys_are_doing() {
+    let issuer = TestIssuer::start().await.unwrap();
+    let (auth, clock) = trusting(&issuer);
+    let before = auth.key_stats();
+    assert_eq!((before.issuers, before.issuers_known, before.fetches_total), (1, 0, 0));
+    assert!(judge(&auth, &issuer.token("u1", NOW_MS)).await.is_ok());
+    clock.advance(MINUTE);
+    let after = auth.key_stats();
+    assert_eq!((after.issuers_known, after.fetches_total, after.failures_total), (1, 1, 0));
+    assert!(after.keys > 0);
+    assert_eq!(after.oldest, MINUTE);
+}
