@@ -165,15 +165,12 @@ fn kept_only(check: &mut Check<'_>) {
 /// The issuers with published keys: the Clerk settings first, then the list.
 fn issuers(config: &Config) -> Vec<IssuerConfig> {
     let auth = &config.auth;
-    let mut all = Vec::new();
-    let clerk = auth.clerk_domain.as_deref().map(IssuerConfig::clerk);
-    let issuer = auth.clerk_issuer.clone().or_else(|| clerk.as_ref().and_then(|clerk| clerk.issuer.clone()));
-    let from_issuer =
-        auth.clerk_issuer.as_deref().map(|issuer| format!("{}/.well-known/jwks.json", issuer.trim_end_matches('/')));
-    let jwks_url = auth.clerk_jwks_url.clone().or_else(|| clerk.map(|clerk| clerk.jwks_url)).or(from_issuer);
-    if let Some(jwks_url) = jwks_url {
-        all.push(IssuerConfig { audiences: auth.audiences.clone(), ..IssuerConfig::new(issuer.as_deref(), &jwks_url) });
-    }
+    let clerk = IssuerConfig::from_clerk_settings(
+        auth.clerk_domain.as_deref(),
+        auth.clerk_jwks_url.as_deref(),
+        auth.clerk_issuer.as_deref(),
+    );
+    let mut all: Vec<_> = clerk.into_iter().map(|clerk| IssuerConfig { audiences: auth.audiences.clone(), ..clerk }).collect();
     all.extend(auth.issuers.iter().cloned());
     all
 }

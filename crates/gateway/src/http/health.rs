@@ -33,6 +33,6 @@ pub(super) async fn readyz(State(shared): State<Arc<Shared>>) -> (StatusCode, Js
 }
 
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
-    let text = shared.metrics.scrape(&shared.log.stats(), &[]);
+    let text = shared.metrics.scrape(&shared.log.stats(), &shared.auth.key_stats());
     ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
 }

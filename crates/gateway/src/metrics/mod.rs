@@ -14,8 +14,6 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use towline_protocol::{ErrorCode, PublishResult};
 
-pub use scrape::{Figure, Reading};
-
 use labels::{Close, Code, Door, DoorOutcome, Request, Route, State, Status};
 
 /// All metrics that the gateway's own code counts. Fields are for hot paths: each is one atomic. Methods with labels take a read lock
@@ -241,7 +239,7 @@ mod tests {
         metrics.closed(3999);
         metrics.closed(3998);
         metrics.error(ErrorCode::TooLarge);
-        let text = metrics.scrape(&LogStats { appended_total: 7, ..LogStats::default() }, &[]);
+        let text = metrics.scrape(&LogStats { appended_total: 7, ..LogStats::default() }, &towline_auth::KeyStats::default());
         for line in [
             "ws_connected_total 1\n",
             "ws_sent_bytes_total 42\n",
@@ -250,6 +248,7 @@ mod tests {
             "towline_closes_total{code=\"other\"} 2\n",
             "towline_errors_total{code=\"MESSAGE_TOO_LARGE\"} 1\n",
             "towline_log_appended_total 7\n",
+            "towline_jwks_failures_total 0\n",
             "towline_subscription_transitions_total{to=\"rejoined\"} 0\n",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");

@@ -8,24 +8,25 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
+use towline_auth::KeyStats;
 use towline_log::LogStats;
 
 use super::{Metrics, process};
 
 /// A figure that somebody else keeps.
 #[derive(Debug, Clone, Copy)]
-pub struct Figure {
+struct Figure {
     /// Its name, without `_total`.
-    pub name: &'static str,
+    name: &'static str,
     /// What it counts.
-    pub help: &'static str,
+    help: &'static str,
     /// Its value.
-    pub value: Reading,
+    value: Reading,
 }
 
 /// A value at a moment.
 #[derive(Debug, Clone, Copy)]
-pub enum Reading {
+enum Reading {
     /// Only ever grows.
     Counter(u64),
     /// Only ever grows, with a fraction.
@@ -35,12 +36,12 @@ pub enum Reading {
 }
 
 impl Metrics {
-    /// The text for `/metrics`, in the OpenMetrics format. `more` are figures that other parts keep.
+    /// The text for `/metrics`, in the OpenMetrics format.
     #[must_use]
-    pub fn scrape(&self, log: &LogStats, more: &[Figure]) -> String {
+    pub fn scrape(&self, log: &LogStats, keys: &KeyStats) -> String {
         let mut figures = log_figures(log);
+        figures.extend(key_figures(keys));
         figures.extend(process_figures());
-        figures.extend_from_slice(more);
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Figures(figures)));
         let mut text = String::with_capacity(16 << 10);
@@ -69,6 +70,18 @@ fn log_figures(log: &LogStats) -> Vec<Figure> {
         figure("towline_log_topics", "Topics known", Gauge(log.topics)),
         figure("towline_log_disk_bytes", "Bytes on disk", Gauge(log.disk_bytes)),
         figure("towline_log_segments", "Segments on disk", Gauge(log.segments)),
+    ]
+}
+
+fn key_figures(keys: &KeyStats) -> [Figure; 6] {
+    use Reading::{Counter, Gauge};
+    [
+        figure("towline_jwks_issuers", "Issuers with published keys", Gauge(keys.issuers)),
+        figure("towline_jwks_issuers_known", "Issuers whose keys are at hand", Gauge(keys.issuers_known)),
+        figure("towline_jwks_keys", "Keys at hand", Gauge(keys.keys)),
+        figure("towline_jwks_fetches", "Fetches of keys that ended", Counter(keys.fetches_total)),
+        figure("towline_jwks_failures", "Fetches of keys that failed", Counter(keys.failures_total)),
+        figure("towline_jwks_age_seconds", "Age of the keys fetched longest ago", Gauge(keys.oldest.as_secs())),
     ]
 }
 
