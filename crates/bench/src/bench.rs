@@ -18,6 +18,8 @@ pub struct Bench {
     pub clock: Clock,
     /// Fewer and shorter repetitions, to see that everything works; such figures are not for the record.
     pub quick: bool,
+    /// Only systems whose name begins with one of these; empty: all.
+    systems: Vec<String>,
     target: PathBuf,
     gateway: PathBuf,
     nginx: Found,
@@ -28,7 +30,7 @@ pub struct Bench {
 
 impl Bench {
     /// A run whose results and temporary data go below `target`.
-    pub fn new(target: PathBuf, quick: bool) -> Result<Self> {
+    pub fn new(target: PathBuf, quick: bool, systems: Vec<String>) -> Result<Self> {
         let run = target.join("bench/run");
         // What an interrupted run left behind.
         if run.exists() {
@@ -39,6 +41,7 @@ impl Bench {
         Ok(Self {
             clock: Clock::system(),
             quick,
+            systems,
             gateway: target.join("release/towline"),
             target,
             nginx: found(),
@@ -46,6 +49,16 @@ impl Bench {
             nats_of_pypi: found(),
             redis: found(),
         })
+    }
+
+    /// Whether this system is to be measured.
+    pub fn wants(&self, system: &str) -> bool {
+        self.systems.is_empty() || self.systems.iter().any(|prefix| system.starts_with(prefix.as_str()))
+    }
+
+    /// Whether the figures are for the record: whole, and of all systems.
+    pub fn for_the_record(&self) -> bool {
+        !self.quick && self.systems.is_empty()
     }
 
     /// How often each system is measured.

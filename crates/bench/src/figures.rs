@@ -11,8 +11,8 @@ pub struct Outcome {
     pub title: String,
     /// When, as an RFC 3339 date and time in UTC.
     pub measured: String,
-    /// Measured with `--quick`: not for the record.
-    pub quick: bool,
+    /// Measured with `--quick` or of some systems only: not for the record.
+    pub provisional: bool,
     /// How, in sentences.
     pub settings: Vec<String>,
     /// What the figures leave open, in sentences.
@@ -53,7 +53,7 @@ impl Outcome {
             scenario: scenario.into(),
             title: title.into(),
             measured: String::new(),
-            quick: false,
+            provisional: false,
             settings: owned(settings),
             not_shown: owned(not_shown),
             series: Vec::new(),

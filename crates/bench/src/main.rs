@@ -37,8 +37,11 @@ struct Options {
     /// Fewer and shorter repetitions; such figures are never written to the document.
     #[arg(long)]
     quick: bool,
+    /// Only systems whose name begins with one of these (`Towline`, `NATS`, …), as for a profile; never written either.
+    #[arg(long, value_delimiter = ';')]
+    systems: Vec<String>,
     /// Writes docs/performance.md from this run and, for scenarios not in it, from the last results.
-    #[arg(long, conflicts_with = "quick")]
+    #[arg(long, conflicts_with_all = ["quick", "systems"])]
     write: bool,
 }
 
@@ -60,13 +63,13 @@ fn main() -> Result<()> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let machine = Machine::inspect();
     eprintln!("{}", machine.describe());
-    let bench = Bench::new(target, options.quick)?;
+    let bench = Bench::new(target, options.quick, options.systems)?;
     let mut outcomes = Vec::new();
     for (name, run) in scenario::ALL {
         if options.only.is_empty() || options.only.iter().any(|only| only == name) {
             eprintln!("measuring: {name}");
             let mut outcome = run(&bench);
-            outcome.quick = options.quick;
+            outcome.provisional = !bench.for_the_record();
             outcome.measured = now(&bench)?;
             keep(&bench, &machine, &outcome)?;
             println!("\n{}", report::scenario(&outcome));
@@ -89,7 +92,7 @@ fn now(bench: &Bench) -> Result<String> {
 }
 
 fn file(bench: &Bench, scenario: &str) -> PathBuf {
-    bench.results().join(format!("{scenario}{}.json", if bench.quick { "-quick" } else { "" }))
+    bench.results().join(format!("{scenario}{}.json", if bench.for_the_record() { "" } else { "-provisional" }))
 }
 
 fn keep(bench: &Bench, machine: &Machine, outcome: &Outcome) -> Result<()> {

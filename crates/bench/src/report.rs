@@ -28,8 +28,8 @@ pub fn targets(outcomes: &[Outcome]) -> String {
 /// One scenario: its figures, how they were measured, and what they leave open.
 pub fn scenario(outcome: &Outcome) -> String {
     let mut text = format!("## {}\n\n", outcome.title);
-    if outcome.quick {
-        text.push_str("**Measured with `--quick`: not for the record.**\n\n");
+    if outcome.provisional {
+        text.push_str("**Provisional, not for the record.**\n\n");
     }
     if !outcome.series.is_empty() {
         text.push_str("| figure | system | median | lowest–highest | of | against Towline |\n|---|---|---|---|---|---|\n");

@@ -66,7 +66,7 @@ pub fn run(bench: &Bench) -> Outcome {
             Err(error) => outcome.failed(name, &error),
         }
     }
-    super::interleave(&mut outcome, bench.repetitions(5), stands, |outcome, name, stand| {
+    super::interleave(bench, &mut outcome, 5, stands, |outcome, name, stand| {
         work(bench, stand, bench.span(WARM_UP))?;
         let server = stand.server.clone();
         let stretch = Stretch::begin(&bench.clock, &server);
@@ -113,10 +113,10 @@ fn work(bench: &Bench, stand: &mut Stand, span: Duration) -> Result<Vec<f64>> {
                         in_flight -= 1;
                     }
                 }
+                // Welcomes, pings and the like.
+                Arrival::Message(answer) if !answer.windows(7).any(|window| window == b"\"error\"") => {}
                 Arrival::Message(answer) | Arrival::Refused(answer) => {
-                    if !answer.windows(6).any(|window| window == b"\"ping\"") {
-                        trouble.get_or_insert_with(|| String::from_utf8_lossy(&answer[..answer.len().min(300)]).into_owned());
-                    }
+                    trouble.get_or_insert_with(|| String::from_utf8_lossy(&answer[..answer.len().min(300)]).into_owned());
                 }
                 Arrival::Closed(why) => {
                     trouble.get_or_insert_with(|| why.to_owned());

@@ -38,13 +38,13 @@ pub fn run(bench: &Bench) -> Outcome {
     );
     let kinds = [Kind::Towline, Kind::Nchan { workers: 2 }, Kind::Nchan { workers: 1 }, Kind::NatsOfDebian, Kind::NatsOfPypi];
     let mut stands = Vec::new();
-    for kind in kinds {
+    for kind in kinds.into_iter().filter(|kind| bench.wants(&kind.label())) {
         match stand(bench, kind) {
             Ok(stand) => stands.push((stand.0.name.clone(), stand)),
             Err(error) => outcome.failed(&kind.label(), &error),
         }
     }
-    super::interleave(&mut outcome, bench.repetitions(5), stands, |outcome, name, (system, audience)| {
+    super::interleave(bench, &mut outcome, 5, stands, |outcome, name, (system, audience)| {
         for (figure, burst, writes) in MODES {
             let (delivered, cpu, wall) = measure(bench, system, audience, (burst, writes), bench.span(SPAN))?;
             outcome.record(figure, name, "deliveries per CPU-second", delivered / cpu);

@@ -33,7 +33,7 @@ pub fn run(bench: &Bench) -> Outcome {
             Err(error) => outcome.failed(name, &error),
         }
     }
-    super::interleave(&mut outcome, bench.repetitions(5), stands, |outcome, name, (system, tokens)| {
+    super::interleave(bench, &mut outcome, 5, stands, |outcome, name, (system, tokens)| {
         shake(bench, system, tokens, bench.span(Duration::from_secs(1)))?;
         let stretch = Stretch::begin(&bench.clock, &system.server);
         let done = shake(bench, system, tokens, bench.span(SPAN))? as f64;

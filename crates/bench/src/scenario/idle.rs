@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::bench::Bench;
 use crate::figures::Outcome;
-use crate::loader::{Loader, gather};
+use crate::loader::{Loader, Opening, gather};
 use crate::systems::{Kind, System, towline};
 
 const CONNECTIONS: usize = 15_000;
@@ -34,25 +34,35 @@ pub fn run(bench: &Bench) -> Outcome {
     );
     let kinds = [Kind::Towline, Kind::Nchan { workers: 2 }, Kind::NatsOfDebian, Kind::NatsOfPypi];
     let stands = kinds.into_iter().map(|kind| (kind.label(), kind)).collect();
-    interleave_fresh(bench, &mut outcome, stands);
-    outcome
-}
-
-fn interleave_fresh(bench: &Bench, outcome: &mut Outcome, stands: Vec<(String, Kind)>) {
-    let connections = if bench.quick { CONNECTIONS / 10 } else { CONNECTIONS };
-    super::interleave(outcome, bench.repetitions(3), stands, |outcome, _, kind| {
+    super::interleave(bench, &mut outcome, 3, stands, |outcome, _, kind| {
         let system = kind.start(bench)?;
-        let bytes = measure(bench, &system, connections)?;
+        let bytes = measure(bench, &system, |who| system.dialect.subscriber(who, &topics(who)))?;
         outcome.record("bytes per connection", &system.name, "bytes", bytes);
         Ok(())
     });
+    if let Err(error) = parts(bench, &mut outcome) {
+        outcome.failed("Towline, in parts", &error);
+    }
+    outcome
 }
 
-fn measure(bench: &Bench, system: &System, connections: usize) -> Result<f64> {
+/// What of it is the connection's, and what its topics'.
+fn parts(bench: &Bench, outcome: &mut Outcome) -> Result<()> {
+    let system = Kind::Towline.start(bench)?;
+    let bare = |who| towline::handshake(system.address, &towline::user_token(&bench.clock, who));
+    outcome.record("without a subscription", &system.name, "bytes", measure(bench, &system, bare)?);
+    let system = Kind::Towline.start(bench)?;
+    let shared = ["thread:1", "thread:2", "thread:3", "thread:4"].map(str::to_owned);
+    let bytes = measure(bench, &system, |who| system.dialect.subscriber(who, &shared))?;
+    outcome.record("with 4 subscriptions, all to topics that all share", &system.name, "bytes", bytes);
+    Ok(())
+}
+
+fn measure(bench: &Bench, system: &System, opening: impl Fn(usize) -> Opening) -> Result<f64> {
     let clock = &bench.clock;
+    let connections = if bench.quick { CONNECTIONS / 10 } else { CONNECTIONS };
     let mut loader = Loader::new()?;
-    let opening = |who: usize| system.dialect.subscriber(who, &topics(who));
-    gather(&mut loader, clock, system.address, WARM_UP, opening)?;
+    gather(&mut loader, clock, system.address, WARM_UP, &opening)?;
     rest(bench, &mut loader, QUIET / 2)?;
     let before = system.server.memory()?;
     gather(&mut loader, clock, system.address, connections - WARM_UP, |at| opening(at + WARM_UP))?;

@@ -33,12 +33,14 @@ pub const ALL: [Scenario; 7] = [
 /// Runs `measure` for each of `stands` in turn, `repetitions` times over (A, B, A, B, …), so that a slow minute of the machine meets
 /// all of them. A stand that fails is noted and leaves.
 fn interleave<T>(
+    bench: &Bench,
     outcome: &mut Outcome,
     repetitions: usize,
     mut stands: Vec<(String, T)>,
     mut measure: impl FnMut(&mut Outcome, &str, &mut T) -> Result<()>,
 ) {
-    for _ in 0..repetitions {
+    stands.retain(|(name, _)| bench.wants(name));
+    for _ in 0..bench.repetitions(repetitions) {
         stands.retain_mut(|(name, stand)| match measure(outcome, name, stand) {
             Ok(()) => true,
             Err(error) => {

@@ -31,13 +31,13 @@ pub fn run(bench: &Bench) -> Outcome {
     );
     let kinds = [Kind::Towline, Kind::Nchan { workers: 2 }, Kind::NatsOfPypi];
     let mut stands = Vec::new();
-    for kind in kinds {
+    for kind in kinds.into_iter().filter(|kind| bench.wants(&kind.label())) {
         match kind.start(bench) {
             Ok(system) => stands.push((system.name.clone(), (kind, system))),
             Err(error) => outcome.failed(&kind.label(), &error),
         }
     }
-    super::interleave(&mut outcome, bench.repetitions(3), stands, |outcome, name, (kind, system)| {
+    super::interleave(bench, &mut outcome, 3, stands, |outcome, name, (kind, system)| {
         connects(bench, outcome, name, system)?;
         let mut audience = round_trips(bench, outcome, name, system)?;
         match kind {

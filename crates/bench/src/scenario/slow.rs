@@ -43,7 +43,7 @@ pub fn run(bench: &Bench) -> Outcome {
     );
     let stands = [("none slow", Others::Read), ("500 never read", Others::NeverRead), ("the other 500 absent", Others::Absent)];
     let stands = stands.into_iter().map(|(name, others)| (name.to_owned(), others)).collect();
-    super::interleave(&mut outcome, bench.repetitions(5), stands, |outcome, name, others| {
+    super::interleave(bench, &mut outcome, 5, stands, |outcome, name, others| {
         let run = measure(bench, *others)?;
         outcome.record("p50", name, "ms", quantile(&run.latencies_ms, 0.5));
         outcome.record("p99", name, "ms", quantile(&run.latencies_ms, 0.99));

@@ -68,7 +68,7 @@ impl Kind {
     pub fn label(self) -> String {
         match self {
             Self::Towline => "Towline".into(),
-            Self::Nchan { workers } => format!("nchan, {workers} workers"),
+            Self::Nchan { workers } => format!("nchan, nginx workers: {workers}"),
             Self::NatsOfDebian => "NATS (Debian)".into(),
             Self::NatsOfPypi => "NATS (current)".into(),
         }
