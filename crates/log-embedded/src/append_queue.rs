@@ -140,3 +140,56 @@ impl AppendQueue {
         self.state.lock().refuse.clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use towline_log::conformance::{event, topic};
+
+    type Answer = oneshot::Receiver<Result<Vec<Appended>, AppendError>>;
+
+    fn job(events: u64, bytes: usize) -> (Job, Answer) {
+        let (reply, answer) = oneshot::channel();
+        (Job { events: (0..events).map(|n| event(&topic("t"), n)).collect(), bytes, reply }, answer)
+    }
+
+    fn taken(queue: &AppendQueue, bytes_max: usize) -> Vec<usize> {
+        match queue.take(bytes_max, Some(Duration::ZERO)) {
+            Taken::Jobs(jobs) => jobs.iter().map(|job| job.bytes).collect(),
+            Taken::Idle | Taken::Closed => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_queue_is_bounded_in_events_and_bytes_and_frees_what_is_taken() {
+        let queue = AppendQueue::new(QueueLimits { events_max: 10, bytes_max: 100 });
+        assert!(matches!(queue.push(job(11, 1).0), Err(AppendError::Invalid(_))), "it would never fit");
+        assert!(matches!(queue.push(job(1, 101).0), Err(AppendError::Invalid(_))));
+        assert!(queue.push(job(6, 10).0).is_ok());
+        assert!(matches!(queue.push(job(5, 10).0), Err(AppendError::Busy)));
+        assert!(queue.push(job(1, 90).0).is_ok());
+        assert!(matches!(queue.push(job(1, 1).0), Err(AppendError::Busy)));
+        assert_eq!(taken(&queue, 99), [10], "in order, and no more than asked for");
+        assert_eq!(taken(&queue, 1), [90], "but at least one");
+        assert!(queue.push(job(10, 100).0).is_ok());
+    }
+
+    #[test]
+    fn closing_leaves_what_waits_and_failing_answers_it() {
+        let limits = QueueLimits { events_max: 10, bytes_max: 100 };
+        let queue = AppendQueue::new(limits);
+        queue.push(job(1, 7).0).unwrap();
+        queue.close();
+        assert!(matches!(queue.push(job(1, 1).0), Err(AppendError::Closed)));
+        assert_eq!(taken(&queue, 100), [7]);
+        assert!(matches!(queue.take(100, None), Taken::Closed));
+
+        let queue = AppendQueue::new(limits);
+        let (waiting, mut answer) = job(1, 7);
+        queue.push(waiting).unwrap();
+        queue.fail(&"gone".into());
+        queue.close();
+        assert!(matches!(answer.try_recv(), Ok(Err(AppendError::Failed(_)))));
+        assert!(matches!(queue.push(job(1, 1).0), Err(AppendError::Failed(_))), "the failure stands");
+    }
+}

@@ -2,9 +2,8 @@
 //!
 //! Nothing here changes what readers see; a batch that cannot be written is dropped, and is as if it had never been.
 
-use hashbrown::HashMap;
-
 use bytes::{Bytes, BytesMut};
+use hashbrown::HashMap;
 use towline_log::{Appended, Durability, Position, Record};
 use towline_protocol::Epoch;
 

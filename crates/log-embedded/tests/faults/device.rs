@@ -3,35 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use towline_clock::Clock;
 use towline_log::conformance::{START_MS, Store, append, event, run_all, sequences, topic};
-use towline_log::{AppendError, Durability, EventLog, Health, LogFuture, Policies, Retention, TopicPolicy};
-use towline_log_embedded::{EmbeddedLog, Options, SimulatedFiles};
+use towline_log::{AppendError, Durability, EventLog, Health, Policies, Retention, TopicPolicy};
+use towline_log_embedded::{Options, SimulatedFiles};
 
-use super::{all, open, small};
-
-struct OnSimulatedFiles {
-    files: SimulatedFiles,
-    open: Mutex<Option<Arc<EmbeddedLog>>>,
-}
-
-impl Store for OnSimulatedFiles {
-    fn open(&self, policies: Policies, clock: Clock) -> LogFuture<Arc<dyn EventLog>> {
-        let log = Arc::new(open(&self.files, &Options { policies, ..small() }, &clock).0);
-        *self.open.lock() = Some(log.clone());
-        Box::pin(async move { log as Arc<dyn EventLog> })
-    }
-
-    fn keeps_events(&self) -> bool {
-        true
-    }
-
-    fn retain(&self) -> LogFuture<()> {
-        let log = self.open.lock().clone().unwrap();
-        Box::pin(async move { log.upkeep().unwrap() })
-    }
-}
+use super::{OnSimulatedFiles, all, open, small};
 
 /// The whole contract holds where every write takes only a part.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -41,7 +18,7 @@ async fn short_writes_change_nothing() {
     run_all(&|| {
         let files = SimulatedFiles::new(seed);
         files.short_writes(true);
-        Arc::new(OnSimulatedFiles { files, open: Mutex::new(None) }) as Arc<dyn Store>
+        Arc::new(OnSimulatedFiles::new(files)) as Arc<dyn Store>
     })
     .await;
 }
@@ -54,7 +31,7 @@ async fn random_lives_are_as_the_model_says() {
         println!("life {seed}");
         let files = SimulatedFiles::new(seed);
         files.short_writes(life % 2 == 0);
-        sequences::a_random_life_is_as_the_model_says(Arc::new(OnSimulatedFiles { files, open: Mutex::new(None) }), seed).await;
+        sequences::a_random_life_is_as_the_model_says(Arc::new(OnSimulatedFiles::new(files)), seed).await;
     }
 }
 

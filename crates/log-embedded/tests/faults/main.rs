@@ -5,12 +5,15 @@
 mod corruption;
 mod crash;
 mod device;
+mod lies;
+mod waiting;
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use towline_clock::Clock;
-use towline_log::conformance::{read, topic};
-use towline_log::{Direction, Epoch, EventLog, Record, Start};
+use towline_log::conformance::{Store, read, topic};
+use towline_log::{Direction, Epoch, EventLog, LogFuture, Policies, Record, Start};
 use towline_log_embedded::{EmbeddedLog, Options, RecoveryReport, SimulatedFiles};
 
 /// Opens a log, small in everything.
@@ -42,5 +45,34 @@ async fn all(log: &EmbeddedLog, name: &str) -> (Epoch, u64, Vec<Record>, usize) 
         if page.complete {
             return (page.epoch, floor, records, gaps);
         }
+    }
+}
+
+/// A storage for the conformance suite, with small segments.
+struct OnSimulatedFiles {
+    files: SimulatedFiles,
+    open: Mutex<Option<Arc<EmbeddedLog>>>,
+}
+
+impl Store for OnSimulatedFiles {
+    fn open(&self, policies: Policies, clock: Clock) -> LogFuture<Arc<dyn EventLog>> {
+        let log = Arc::new(open(&self.files, &Options { policies, ..small() }, &clock).0);
+        *self.open.lock() = Some(log.clone());
+        Box::pin(async move { log as Arc<dyn EventLog> })
+    }
+
+    fn keeps_events(&self) -> bool {
+        true
+    }
+
+    fn retain(&self) -> LogFuture<()> {
+        let log = self.open.lock().clone().unwrap();
+        Box::pin(async move { log.upkeep().unwrap() })
+    }
+}
+
+impl OnSimulatedFiles {
+    fn new(files: SimulatedFiles) -> Self {
+        Self { files, open: Mutex::new(None) }
     }
 }
