@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 
-use crate::process::{Group, hear_interrupts, interrupted};
+use crate::process::{Group, hear_interrupts, interrupted, terminate_all};
 use crate::repository::Repository;
 
 const HELP: &str = "\
@@ -30,6 +30,10 @@ const START_PATIENCE: Duration = Duration::from_secs(60);
 const STOP_PATIENCE: Duration = Duration::from_secs(35);
 /// A demo may stand for days.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Each event that is stored, and no line for each request.
+const LOG: &str = "info,towline::http=warn";
+/// Stands in the last sentence of the server's banner.
+const BANNER_ENDS: &str = "End with Ctrl-C";
 /// What the agent searches.
 const DOCS: [&str; 4] = ["README.md", "ARCHITECTURE.md", "PROTOCOL.md", "docs"];
 
@@ -50,6 +54,8 @@ pub struct Options<'a> {
     pub docs: &'a [PathBuf],
     /// The agent's pause between two steps.
     pub pace: &'a str,
+    /// What the server says of itself while it runs, as its setting `logging.filter` has it.
+    pub log: &'a str,
 }
 
 impl Demo {
@@ -60,8 +66,10 @@ impl Demo {
     pub fn start(repository: &Repository, options: &Options<'_>) -> anyhow::Result<Self> {
         let mut command = Command::new(repository.built(PROFILE, "towline"));
         command.args(["dev", "--listen", &options.listen.to_string(), "--data-dir"]).arg(options.folder.join("log"));
+        command.args(["--set", "logging.format=text", "--set", &format!("logging.filter={}", options.log)]);
         let server = Group::start(without_settings(&mut command))?;
         let address = server.wait_for(START_PATIENCE, show("towline"), address_in)?;
+        server.wait_for(START_PATIENCE, show("towline"), |line| line.contains(BANNER_ENDS).then_some(()))?;
 
         let mut command = Command::new(repository.built(PROFILE, "towline-demo-agent"));
         command
@@ -83,8 +91,15 @@ impl Demo {
     fn show(&mut self) {
         let Self { server, agent, .. } = self;
         std::thread::scope(|threads| {
-            threads.spawn(|| agent.finish(FOREVER, show("agent")));
-            threads.spawn(|| server.finish(FOREVER, show("towline")));
+            for (group, name) in [(agent, "agent"), (server, "towline")] {
+                threads.spawn(move || {
+                    let _ = group.finish(FOREVER, show(name));
+                    // One without the other is no demo. Asked twice, the server would not take its time.
+                    if !interrupted() {
+                        terminate_all();
+                    }
+                });
+            }
         });
     }
 
@@ -123,7 +138,7 @@ pub fn run(repository: &Repository, arguments: &[String]) -> anyhow::Result<Exit
     let folder = repository.root.join(".towline/demo");
     std::fs::create_dir_all(&folder).with_context(|| format!("{}", folder.display()))?;
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port.unwrap_or_else(free_port)));
-    let mut demo = Demo::start(repository, &Options { listen, folder: &folder, docs: &docs, pace: &pace })?;
+    let mut demo = Demo::start(repository, &Options { listen, folder: &folder, docs: &docs, pace: &pace, log: LOG })?;
     println!("{}", invitation(&demo.url()));
     demo.show();
     demo.stop();

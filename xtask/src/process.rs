@@ -131,6 +131,15 @@ fn send(group: i32, signal: Signal) {
     }
 }
 
+/// Asks all children to end.
+pub fn terminate_all() {
+    send_all(Signal::TERM);
+}
+
+fn send_all(signal: Signal) {
+    GROUPS.iter().for_each(|seat| send(seat.load(SeqCst), signal));
+}
+
 /// From now on Ctrl-C (or a polite kill) ends the children first: the children have groups of their own, so the terminal does not tell them.
 /// The second time it ends everything at once.
 ///
@@ -140,13 +149,11 @@ pub fn hear_interrupts() -> anyhow::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     std::thread::spawn(move || {
         for _ in signals.forever() {
-            let again = INTERRUPTED.swap(true, SeqCst);
-            for seat in &GROUPS {
-                send(seat.load(SeqCst), if again { Signal::KILL } else { Signal::TERM });
-            }
-            if again {
+            if INTERRUPTED.swap(true, SeqCst) {
+                send_all(Signal::KILL);
                 std::process::exit(INTERRUPTED_CODE.into());
             }
+            terminate_all();
         }
     });
     Ok(())

@@ -17,7 +17,8 @@ pub enum Outcome {
 
 /// A run made of stages.
 pub struct Run {
-    only: Option<String>,
+    /// Empty: all.
+    only: Vec<String>,
     clock: Clock,
     ended: Vec<Ended>,
 }
@@ -30,14 +31,14 @@ struct Ended {
 }
 
 impl Run {
-    /// A run of all stages, or of the one with that name.
-    pub fn new(only: Option<String>) -> Self {
+    /// A run of the stages with these names, or of all if there is no name.
+    pub fn new(only: Vec<String>) -> Self {
         Self { only, clock: Clock::system(), ended: Vec::new() }
     }
 
     /// Runs a stage. True if nothing in it failed, or it was not asked for. A stage that fails as a whole counts as one failure.
     pub fn stage(&mut self, name: &'static str, work: impl FnOnce() -> anyhow::Result<Outcome>) -> bool {
-        if interrupted() || self.only.as_deref().is_some_and(|only| only != name) {
+        if interrupted() || !(self.only.is_empty() || self.only.iter().any(|only| only == name)) {
             return true;
         }
         println!("\n=== {name}");

@@ -60,8 +60,12 @@ const BROWSER: &str = "crates/harness/tests/browser";
 /// `cargo xtask test`.
 pub fn run(repository: &Repository, arguments: &[String]) -> anyhow::Result<ExitCode> {
     let only = match arguments {
-        [] => None,
-        [flag, stage] if flag == "--only" && STAGES.contains(&stage.as_str()) => Some(stage.clone()),
+        [] => Vec::new(),
+        // These two start programs, which must be those of this source.
+        [flag, stage] if flag == "--only" && ["autobahn", "browser"].contains(&stage.as_str()) => {
+            vec!["build".to_owned(), stage.clone()]
+        }
+        [flag, stage] if flag == "--only" && STAGES.contains(&stage.as_str()) => vec![stage.clone()],
         [flag] if flag == "--help" || flag == "-h" => {
             print!("{TEST_HELP}");
             return Ok(ExitCode::SUCCESS);
@@ -93,7 +97,7 @@ pub fn check(repository: &Repository, arguments: &[String]) -> anyhow::Result<Ex
         return Ok(ExitCode::from(if arguments[0].contains("-h") { 0 } else { 2 }));
     }
     hear_interrupts()?;
-    let mut run = Run::new(None);
+    let mut run = Run::new(Vec::new());
     check_stages(repository, &mut run);
     Ok(close(run))
 }
@@ -174,7 +178,7 @@ fn browser(repository: &Repository) -> anyhow::Result<Outcome> {
     let folder = Scratch::new(repository, "browser")?;
     let docs = [repository.root.join("docs"), repository.root.join("README.md")];
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let mut demo = Demo::start(repository, &Options { listen, folder: &folder.0, docs: &docs, pace: "300ms" })?;
+    let mut demo = Demo::start(repository, &Options { listen, folder: &folder.0, docs: &docs, pace: "300ms", log: "warn" })?;
     let mut page = Group::start(
         Command::new("node")
             .arg(format!("{BROWSER}/page.mjs"))
