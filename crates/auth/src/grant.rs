@@ -100,8 +100,18 @@ impl Grants {
 pub(crate) struct RuleBook {
     rules: Vec<CompiledRule>,
     claim_names: ClaimNames,
-    /// Grants by the set of rules that apply, one bit per rule. Only sets that need nothing else from the token.
-    shared: Mutex<HashMap<u64, Arc<Grants>>>,
+    /// Grants in use, by what they follow from. Only those that need no other claim of the token.
+    shared: Mutex<HashMap<Origin, Arc<Grants>>>,
+}
+
+/// What grants follow from.
+#[derive(PartialEq, Eq, Hash)]
+struct Origin {
+    /// The rules that apply, one bit each.
+    rules: u64,
+    /// The patterns that the token's own claims name.
+    subscribe: Vec<TopicPattern>,
+    publish: Vec<TopicPattern>,
 }
 
 struct CompiledRule {
@@ -142,17 +152,18 @@ impl RuleBook {
         let subscribe = claimed_patterns(claims, &self.claim_names.subscribe)?;
         let publish = claimed_patterns(claims, &self.claim_names.publish)?;
         let mut applying = 0u64;
-        let mut shareable = subscribe.is_empty() && publish.is_empty();
+        let mut shareable = true;
         for (bit, rule) in self.rules.iter().enumerate() {
             if rule.when.met_by(claims) {
                 applying |= 1 << bit;
                 shareable &= !rule.subscribe.iter().chain(&rule.publish).any(Template::needs_claims);
             }
         }
-        if shareable && let Some(grants) = self.shared.lock().get(&applying) {
+        let origin = Origin { rules: applying, subscribe, publish };
+        if shareable && let Some(grants) = self.shared.lock().get(&origin) {
             return Ok(Arc::clone(grants));
         }
-        let mut grants = Grants::from_patterns(&subscribe, &publish);
+        let mut grants = Grants::from_patterns(&origin.subscribe, &origin.publish);
         for rule in self.rules.iter().enumerate().filter(|(bit, _)| applying >> bit & 1 == 1).map(|(_, rule)| rule) {
             grants.subscribe.extend(rule.subscribe.iter().filter_map(|template| template.filled(claims)));
             grants.publish.extend(rule.publish.iter().filter_map(|template| template.filled(claims)));
@@ -160,8 +171,12 @@ impl RuleBook {
         let grants = Arc::new(grants);
         if shareable {
             let mut shared = self.shared.lock();
+            if shared.len() >= SHARED_MAX {
+                // Those of identities that are gone make room.
+                shared.retain(|_, grants| Arc::strong_count(grants) > 1);
+            }
             if shared.len() < SHARED_MAX {
-                shared.insert(applying, Arc::clone(&grants));
+                shared.insert(origin, Arc::clone(&grants));
             }
         }
         Ok(grants)

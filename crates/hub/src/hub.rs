@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
-use hashbrown::hash_map::Entry;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use towline_log::{Direction, EventLog, Gap, Read, ReadError, Start};
 use towline_protocol::{Epoch, Position, StartRequest, TopicName};
 
 use crate::run::Run;
-use crate::topic::Topic;
+use crate::topic::{Listener, ListenerId, Topic, TopicSettings};
 use crate::window::Bounds;
 use crate::{EncodeFrame, FORMATS_MAX};
 
@@ -40,7 +40,7 @@ const SHARDS: usize = 16;
 
 struct Watched {
     topic: Arc<Topic>,
-    attachments: usize,
+    attachments: u32,
 }
 
 /// The topics that somebody watches. Cheap to clone.
@@ -49,11 +49,11 @@ pub struct Hub(Arc<Inner>);
 
 struct Inner {
     log: Arc<dyn EventLog>,
-    encode: EncodeFrame,
+    topic_settings: Arc<TopicSettings>,
     settings: Settings,
     pages: Semaphore,
-    /// Lock order: a shard's lock, then the log's own. No topic's lock is taken under it.
-    shards: [Mutex<HashMap<TopicName, Watched>>; SHARDS],
+    /// Keyed by the topic's own name. Lock order: a shard's lock, then the log's own. No topic's lock is taken under it.
+    shards: [Mutex<HashTable<Watched>>; SHARDS],
 }
 
 /// Keeps a topic watched as long as it lives.
@@ -90,7 +90,15 @@ impl Hub {
     #[must_use]
     pub fn new(log: Arc<dyn EventLog>, encode: EncodeFrame, settings: Settings) -> Self {
         let pages = Semaphore::new(settings.pages_in_flight_max.max(1));
-        Self(Arc::new(Inner { log, encode, settings, pages, shards: Default::default() }))
+        let bounds = Bounds { events_max: settings.window_events_max, bytes_max: settings.window_bytes_max };
+        let topic_settings = Arc::new(TopicSettings::new(encode, bounds));
+        Self(Arc::new(Inner { log, topic_settings, settings, pages, shards: Default::default() }))
+    }
+
+    /// Makes a listener known, once, so that topics can name it.
+    #[must_use]
+    pub fn register(&self, listener: Arc<dyn Listener>) -> ListenerId {
+        self.0.topic_settings.register(listener)
     }
 
     /// The log underneath.
@@ -111,14 +119,13 @@ impl Hub {
     /// If the log cannot be read; nothing stays attached.
     pub async fn attach(&self, name: &TopicName) -> Result<Attachment, ReadError> {
         let topic = {
-            let mut shard = self.shard(name).lock();
-            let watched = match shard.entry(name.clone()) {
+            let hash = hash(name);
+            let mut shard = self.shard(hash).lock();
+            let watched = match shard.entry(hash, |watched| watched.topic.name() == name, hash_of) {
                 Entry::Occupied(entry) => entry.into_mut(),
                 Entry::Vacant(entry) => {
-                    let Settings { window_events_max, window_bytes_max, .. } = self.0.settings;
-                    let bounds = Bounds { events_max: window_events_max, bytes_max: window_bytes_max };
-                    let topic = Arc::new(Topic::new(name.clone(), self.0.encode, bounds));
-                    entry.insert(Watched { topic, attachments: 0 })
+                    let topic = Arc::new(Topic::new(name.clone(), Arc::clone(&self.0.topic_settings)));
+                    entry.insert(Watched { topic, attachments: 0 }).into_mut()
                 }
             };
             watched.attachments += 1;
@@ -171,7 +178,7 @@ impl Hub {
         // The semaphore is never closed, so a refusal cannot come.
         let _turn = self.0.pages.acquire().await;
         let page = self.read(topic, Start::At(after), PAGE_EVENTS_MAX).await?;
-        let run = Run::encode(self.0.encode, format, topic, page.epoch, page.records.iter()).map(Arc::new);
+        let run = Run::encode(self.0.topic_settings.encode, format, topic, page.epoch, page.records.iter()).map(Arc::new);
         Ok(CatchUpPage { epoch: page.epoch, run, gap: page.gap })
     }
 
@@ -180,12 +187,19 @@ impl Hub {
         self.0.log.read(Read { topic: topic.clone(), start, direction: Direction::Forward, events_max, bytes_max }).await
     }
 
-    fn shard(&self, name: &TopicName) -> &Mutex<HashMap<TopicName, Watched>> {
-        // FNV-1a: a spread over 16 shards needs no more.
-        let hash =
-            name.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+    fn shard(&self, hash: u64) -> &Mutex<HashTable<Watched>> {
         &self.0.shards[(hash >> 32) as usize % SHARDS]
     }
+}
+
+/// FNV-1a. Names are bounded and clients cannot watch more of them than their grants and their limit allow, so that flooding a bucket gains nobody
+/// more than any other load.
+fn hash(name: &TopicName) -> u64 {
+    name.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+}
+
+fn hash_of(watched: &Watched) -> u64 {
+    hash(watched.topic.name())
 }
 
 impl Attachment {
@@ -199,11 +213,12 @@ impl Attachment {
 impl Drop for Attachment {
     fn drop(&mut self) {
         let name = self.topic.name();
-        let mut shard = self.hub.shard(name).lock();
-        let Some(watched) = shard.get_mut(name) else { return };
-        watched.attachments -= 1;
-        if watched.attachments == 0 {
-            shard.remove(name);
+        let hash = hash(name);
+        let mut shard = self.hub.shard(hash).lock();
+        let Ok(mut watched) = shard.find_entry(hash, |watched| watched.topic.name() == name) else { return };
+        watched.get_mut().attachments -= 1;
+        if watched.get().attachments == 0 {
+            watched.remove();
             // Under the lock, so that it cannot overtake the follow of whoever comes next.
             self.hub.0.log.unfollow(name);
         }

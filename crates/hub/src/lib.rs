@@ -11,7 +11,7 @@ mod window;
 
 pub use hub::{Attachment, CatchUpPage, Hub, Joined, Settings};
 pub use run::{Frame, Progress, Run, progress, slices};
-pub use topic::{Listener, Served, Topic};
+pub use topic::{Listener, ListenerId, Served, Topic};
 
 use towline_protocol::EventView;
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use smallvec::SmallVec;
 use towline_log::{Follower, Record};
 use towline_protocol::{Epoch, Offset, Position, TopicName};
@@ -19,6 +19,29 @@ pub trait Listener: Send + Sync + 'static {
     fn advanced(&self, tag: u32);
 }
 
+/// Names a listener of a hub: topics keep this instead of a pointer, because there may be a million of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListenerId(u16);
+
+/// What all topics of a hub share.
+pub(crate) struct TopicSettings {
+    pub(crate) encode: EncodeFrame,
+    pub(crate) bounds: Bounds,
+    listeners: RwLock<Vec<Arc<dyn Listener>>>,
+}
+
+impl TopicSettings {
+    pub(crate) fn new(encode: EncodeFrame, bounds: Bounds) -> Self {
+        Self { encode, bounds, listeners: RwLock::default() }
+    }
+
+    pub(crate) fn register(&self, listener: Arc<dyn Listener>) -> ListenerId {
+        let mut listeners = self.listeners.write();
+        listeners.push(listener);
+        ListenerId((listeners.len() - 1) as u16)
+    }
+}
+
 /// What a cursor gets.
 #[derive(Debug)]
 pub enum Served {
@@ -30,28 +53,27 @@ pub enum Served {
     Behind,
 }
 
-/// A topic that somebody watches.
+/// A topic that somebody watches. 112 bytes and its name while quiet.
 pub struct Topic {
     name: TopicName,
-    encode: EncodeFrame,
-    bounds: Bounds,
+    settings: Arc<TopicSettings>,
     state: Mutex<State>,
 }
 
 struct State {
-    window: Option<Window>,
-    listeners: SmallVec<[Seat; 1]>,
+    window: Window,
+    seats: SmallVec<[Seat; 2]>,
 }
 
 struct Seat {
-    listener: Arc<dyn Listener>,
     tag: u32,
+    listener: ListenerId,
     told: bool,
 }
 
 impl Topic {
-    pub(crate) fn new(name: TopicName, encode: EncodeFrame, bounds: Bounds) -> Self {
-        Self { name, encode, bounds, state: Mutex::new(State { window: None, listeners: SmallVec::new() }) }
+    pub(crate) fn new(name: TopicName, settings: Arc<TopicSettings>) -> Self {
+        Self { name, settings, state: Mutex::new(State { window: Window::closed(), seats: SmallVec::new() }) }
     }
 
     /// The topic's name.
@@ -62,58 +84,60 @@ impl Topic {
 
     /// The window begins at the position from which the log hands records out; later calls change nothing.
     pub(crate) fn open_at(&self, position: Position) {
-        self.state.lock().window.get_or_insert_with(|| Window::starting_at(position));
+        let mut state = self.state.lock();
+        if !state.window.open {
+            state.window = Window::starting_at(position);
+        }
     }
 
     pub(crate) fn is_open(&self) -> bool {
-        self.state.lock().window.is_some()
+        self.state.lock().window.open
     }
 
     /// The last position in the window; `None` before the topic is open.
     #[must_use]
     pub fn head(&self) -> Option<Position> {
-        self.state.lock().window.as_ref().map(|w| Position { epoch: w.epoch, offset: w.head })
+        self.state.lock().head()
     }
 
     /// Whether everything after this position is in the window.
     #[must_use]
     pub fn holds_after(&self, position: Position) -> bool {
-        let state = self.state.lock();
-        state.window.as_ref().is_some_and(|w| w.epoch == position.epoch && (w.start..=w.head).contains(&position.offset))
+        let window = &self.state.lock().window;
+        window.open && window.epoch == position.epoch && (window.start..=window.head).contains(&position.offset)
     }
 
     /// Asks to be told. `tag` comes back in [`Listener::advanced`] and names this listener in [`Topic::look`].
-    pub fn listen(&self, listener: Arc<dyn Listener>, tag: u32) {
-        self.state.lock().listeners.push(Seat { listener, tag, told: false });
+    pub fn listen(&self, listener: ListenerId, tag: u32) {
+        self.state.lock().seats.push(Seat { tag, listener, told: false });
     }
 
     /// Is told no longer.
-    pub fn unlisten(&self, listener: &Arc<dyn Listener>, tag: u32) {
-        self.state.lock().listeners.retain(|seat| !(seat.tag == tag && Arc::ptr_eq(&seat.listener, listener)));
+    pub fn unlisten(&self, listener: ListenerId, tag: u32) {
+        self.state.lock().seats.retain(|seat| !(seat.tag == tag && seat.listener == listener));
     }
 
     /// Opens the eyes of a listener again and returns the epoch and head that it is looking at.
-    pub fn look(&self, listener: &Arc<dyn Listener>, tag: u32) -> Option<Position> {
+    pub fn look(&self, listener: ListenerId, tag: u32) -> Option<Position> {
         let mut state = self.state.lock();
-        for seat in &mut state.listeners {
-            if seat.tag == tag && Arc::ptr_eq(&seat.listener, listener) {
+        for seat in &mut state.seats {
+            if seat.tag == tag && seat.listener == listener {
                 seat.told = false;
             }
         }
-        state.window.as_ref().map(|w| Position { epoch: w.epoch, offset: w.head })
+        state.head()
     }
 
     /// What follows `after`, which must be an offset of the window's epoch.
     #[must_use]
     pub fn serve(&self, format: usize, after: Offset) -> Served {
-        let mut state = self.state.lock();
-        let Some(window) = state.window.as_mut() else { return Served::Nothing };
+        let window = &mut self.state.lock().window;
         if after >= window.head {
             Served::Nothing
         } else if after < window.start {
             Served::Behind
         } else {
-            Served::Runs(window.serve(format, after, self.encode, &self.name))
+            Served::Runs(window.serve(format, after, self.settings.encode, &self.name))
         }
     }
 }
@@ -122,30 +146,49 @@ impl Follower for Topic {
     fn committed(&self, epoch: Epoch, records: &[Record]) {
         let Some(first) = records.first() else { return };
         let mut state = self.state.lock();
-        let start = Position { epoch, offset: first.prev() };
-        let window = state.window.get_or_insert_with(|| Window::starting_at(start));
-        if window.epoch != epoch {
-            *window = Window::starting_at(start);
+        if !state.window.open || state.window.epoch != epoch {
+            state.window = Window::starting_at(Position { epoch, offset: first.prev() });
         }
         for record in records {
-            window.push(record, self.bounds);
+            state.window.push(record, self.settings.bounds);
         }
-        state.tell();
+        state.tell(&self.settings);
     }
 
     fn reset(&self, head: Position) {
         let mut state = self.state.lock();
-        state.window = Some(Window::starting_at(head));
-        state.tell();
+        state.window = Window::starting_at(head);
+        state.tell(&self.settings);
     }
 }
 
 impl State {
-    fn tell(&mut self) {
-        for seat in &mut self.listeners {
-            if !std::mem::replace(&mut seat.told, true) {
-                seat.listener.advanced(seat.tag);
+    fn head(&self) -> Option<Position> {
+        self.window.open.then_some(Position { epoch: self.window.epoch, offset: self.window.head })
+    }
+
+    fn tell(&mut self, settings: &TopicSettings) {
+        if self.seats.iter().all(|seat| seat.told) {
+            return;
+        }
+        let listeners = settings.listeners.read();
+        for seat in &mut self.seats {
+            if !std::mem::replace(&mut seat.told, true)
+                && let Some(listener) = listeners.get(usize::from(seat.listener.0))
+            {
+                listener.advanced(seat.tag);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quiet_topic_stays_small() {
+        // With the two counters of its Arc.
+        assert!(size_of::<Topic>() + 16 <= 112, "{}", size_of::<Topic>() + 16);
     }
 }

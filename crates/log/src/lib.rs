@@ -19,7 +19,7 @@ pub use policy::{Durability, Policies, Retention, TopicPolicy};
 pub use record::Record;
 pub use towline_protocol::{Epoch, NewEvent, Offset, Position, TopicName};
 
-/// A future that owns all it needs: dropping it stops waiting, never the work; an append whose future was dropped may still happen.
+/// A future that owns all it needs and may be polled on any thread: dropping it stops waiting, never the work; an append whose future was dropped may still happen.
 pub type LogFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
 
 /// An event log engine. All methods may be called from any thread; none blocks the caller.

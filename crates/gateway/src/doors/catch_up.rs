@@ -1,7 +1,5 @@
 //! Catch-up: a cursor behind its topic's window reads the log, page by page, at its socket's pace, until the window has what follows.
 
-use std::sync::Arc;
-
 use towline_hub::CatchUpPage;
 use towline_log::{Gap, ReadError};
 use towline_protocol::{CloseCode, Position, ServerMessage};
@@ -9,7 +7,7 @@ use towline_sockets::Io;
 
 use super::delivery::Written;
 use super::gate::{Gate, Note, read_failed};
-use super::session::{CatchUp, Session, State};
+use super::session::{CatchUp, Page, Session, State};
 
 /// One page is written while the next is read.
 const PAGES_MAX: usize = 2;
@@ -63,16 +61,16 @@ impl Gate {
                 return self.close(io, CloseCode::Internal, "the log could not be read; reconnect to resume");
             }
         };
-        if page.gap.is_some_and(|gap| !self.cross_gap(io, session, at, gap)) {
-            return;
-        }
         let after = session.subscriptions[at].after;
         let Some(catch_up) = session.catch_up.as_mut() else { return };
         let Some(local) = self.topics.get(number) else { return };
-        let end = Position { epoch: page.epoch, offset: page.run.as_ref().map_or(after, |run| run.last()) };
-        catch_up.at_head = page.run.is_none() || local.topic().holds_after(end);
+        let before = page.gap.map_or_else(|| catch_up.end(after), |gap| gap.resume_after.offset);
+        let end = page.run.as_ref().map_or(before, |run| run.last());
+        catch_up.at_head = page.run.is_none() || local.topic().holds_after(Position { epoch: page.epoch, offset: end });
         catch_up.dry = page.run.is_none();
-        catch_up.pages.extend(page.run);
+        if page.gap.is_some() || page.run.is_some() {
+            catch_up.pages.push_back(Page { gap: page.gap, run: page.run, end });
+        }
         self.write_pages(io, session);
         if io.is_clear() {
             self.deliver(io, session);
@@ -89,9 +87,6 @@ impl Gate {
         }
         let name = local.name().clone();
         session.subscriptions[at].after = gap.resume_after.offset;
-        if let Some(catch_up) = session.catch_up.as_mut() {
-            catch_up.pages.clear();
-        }
         self.say_gap(io, session, &name, gap);
         true
     }
@@ -103,19 +98,26 @@ impl Gate {
             let Some(catch_up) = session.catch_up.as_ref() else { return };
             // Read ahead before writing, so that the disk and the socket work at the same time.
             if !catch_up.at_head && !catch_up.reading && catch_up.pages.len() < PAGES_MAX && !io.is_blocked() {
-                let after = catch_up.pages.back().map_or(session.subscriptions[at].after, |run| run.last());
+                let after = catch_up.end(session.subscriptions[at].after);
                 self.read_page(io, session, after);
             }
-            let Some(catch_up) = session.catch_up.as_ref() else { return };
-            let Some(run) = catch_up.pages.front().map(Arc::clone) else { break };
+            let Some(page) = session.catch_up.as_mut().and_then(|catch_up| catch_up.pages.front_mut()) else { break };
             if !io.is_clear() {
                 return;
             }
-            let replayed = session.subscriptions[at].replayed;
-            let written = self.write_runs(io, session, at, std::slice::from_ref(&run));
-            self.shared.metrics.catch_up_events.inc_by(u64::from(session.subscriptions[at].replayed - replayed));
-            if let Written::Part = written {
-                return;
+            if let Some(gap) = page.gap.take() {
+                if !self.cross_gap(io, session, at, gap) {
+                    return;
+                }
+                continue;
+            }
+            if let Some(run) = page.run.clone() {
+                let replayed = session.subscriptions[at].replayed;
+                let written = self.write_runs(io, session, at, std::slice::from_ref(&run));
+                self.shared.metrics.catch_up_events.inc_by(u64::from(session.subscriptions[at].replayed - replayed));
+                if let Written::Part = written {
+                    return;
+                }
             }
             if let Some(catch_up) = session.catch_up.as_mut() {
                 catch_up.pages.pop_front();

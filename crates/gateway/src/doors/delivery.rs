@@ -33,10 +33,9 @@ pub(super) enum Written {
 impl Gate {
     /// A topic has something new: each watcher whose socket takes it gets it.
     pub(super) fn sweep(&mut self, connections: &mut Connections<'_, Self>, number: u32) {
-        let listener = Arc::clone(self.topics.listener());
         let Some(local) = self.topics.get(number) else { return };
         let topic = Arc::clone(local.topic());
-        let Some(head) = topic.look(&listener, number) else { return };
+        let Some(head) = topic.look(self.topics.listener(), number) else { return };
         if head.epoch != local.epoch {
             return self.new_epoch(connections, number, head);
         }

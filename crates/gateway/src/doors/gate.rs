@@ -8,15 +8,16 @@ use towline_auth::{AuthError, Identity};
 use towline_hub::{CatchUpPage, Hub, Joined, Listener};
 use towline_log::ReadError;
 use towline_protocol::message::TopicRefusal;
-use towline_protocol::{CloseCode, ErrorBody, ErrorCode, PublishResult, ServerMessage, Stamp, TopicName};
+use towline_protocol::{CloseCode, ErrorBody, ErrorCode, ServerMessage, Stamp, TopicName};
 use towline_sockets::websocket::Message;
 use towline_sockets::{Application, ConnectionId, Connections, Ended, Io, Mailbox};
 
 use super::door::{Door, FEED, NATIVE, SSE};
 use super::drain::Drain;
 use super::local_topics::LocalTopics;
-use super::requests::Publishes;
+use super::requests::{Answer, Publishes};
 use super::session::Session;
+use super::tasks::Tasks;
 use super::ticket::Ticket;
 use crate::shared::Shared;
 
@@ -32,6 +33,7 @@ pub struct Gate {
     /// Topics with seats to be moved together.
     pub(super) untidy: Vec<u32>,
     pub(super) publishes: Publishes,
+    pub(super) appends: Tasks<Vec<Answer>>,
     pub(super) drain: Option<Drain>,
     pub(super) catch_up_serial: u32,
     number: usize,
@@ -48,7 +50,9 @@ pub enum Note {
     /// A page for a catch-up.
     Page(ConnectionId, u32, Result<CatchUpPage, ReadError>),
     /// The answers to the `publish` messages of one turn.
-    Published(Vec<(ConnectionId, Option<Box<str>>, Vec<PublishResult>)>),
+    Published(Vec<Answer>),
+    /// An append can go on.
+    Woken(usize),
     /// The answer to an `auth`.
     Authenticated(ConnectionId, Option<Box<str>>, Result<Arc<Identity>, AuthError>),
     /// Say goodbye to everybody.
@@ -71,6 +75,7 @@ impl Gate {
             shared,
             hub,
             runtime,
+            appends: Tasks::new(mailbox.clone()),
             mailbox,
             advanced: Vec::new(),
             untidy: Vec::new(),
@@ -111,6 +116,14 @@ impl Gate {
     /// Names a connection: unique within the life of the process.
     pub(super) fn connection_name(&self, id: ConnectionId) -> String {
         format!("{}-{}", self.number, id.serial())
+    }
+
+    fn answer(&mut self, connections: &mut Connections<'_, Self>, answers: Vec<Answer>) {
+        for Answer { connection, id, results } in answers {
+            if let Some((mut io, session)) = connections.get(connection) {
+                self.published(&mut io, session, id.as_deref(), results);
+            }
+        }
     }
 
     fn count_connection(&self, door: &Door, by: i64) {
@@ -187,11 +200,10 @@ impl Application for Gate {
                     self.page_came(&mut io, session, serial, page);
                 }
             }
-            Note::Published(answers) => {
-                for (id, correlation_id, results) in answers {
-                    if let Some((mut io, session)) = connections.get(id) {
-                        self.published(&mut io, session, correlation_id.as_deref(), results);
-                    }
+            Note::Published(answers) => self.answer(connections, answers),
+            Note::Woken(task) => {
+                if let Some(answers) = self.appends.go_on(task) {
+                    self.answer(connections, answers);
                 }
             }
             Note::Authenticated(id, correlation_id, result) => {
@@ -211,7 +223,8 @@ impl Application for Gate {
         }
         for topic in std::mem::take(&mut self.untidy) {
             self.topics.tidy(topic, |slot, seat| {
-                if let Some((_, session)) = connections.in_slot(slot)
+                // Also those that have just ended: they give back the seat that they have now.
+                if let Some(session) = connections.session_in_slot(slot)
                     && let Some(at) = session.subscription(topic)
                 {
                     session.subscriptions[at].seat = seat;

@@ -1,10 +1,12 @@
 //! The topics that one worker's connections watch, and which connections those are.
 
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{DefaultHashBuilder, HashTable};
 use slab::Slab;
-use towline_hub::{Attachment, Listener, Topic};
+use smallvec::SmallVec;
+use towline_hub::{Attachment, ListenerId, Topic};
 use towline_protocol::{Epoch, TopicName};
 
 /// A seat whose connection has gone. Seats are moved together when half of them are like this.
@@ -12,9 +14,11 @@ const EMPTY: u32 = u32::MAX;
 
 /// The topics of one worker.
 pub struct LocalTopics {
-    listener: Arc<dyn Listener>,
+    listener: ListenerId,
     topics: Slab<LocalTopic>,
-    by_name: HashMap<TopicName, u32>,
+    /// Numbers, keyed by their topic's name.
+    by_name: HashTable<u32>,
+    hasher: DefaultHashBuilder,
 }
 
 /// One topic and its watchers.
@@ -22,9 +26,9 @@ pub struct LocalTopic {
     attachment: Attachment,
     /// The history that all cursors of the worker count in.
     pub(super) epoch: Epoch,
-    /// Slots of the connections.
-    seats: Vec<u32>,
-    empty: usize,
+    /// Slots of the connections. Most topics have one watcher: a person's own.
+    seats: SmallVec<[u32; 4]>,
+    empty: u32,
 }
 
 impl LocalTopic {
@@ -47,12 +51,12 @@ impl LocalTopic {
 }
 
 impl LocalTopics {
-    pub(super) fn new(listener: Arc<dyn Listener>) -> Self {
-        Self { listener, topics: Slab::new(), by_name: HashMap::new() }
+    pub(super) fn new(listener: ListenerId) -> Self {
+        Self { listener, topics: Slab::new(), by_name: HashTable::new(), hasher: DefaultHashBuilder::default() }
     }
 
-    pub(super) fn listener(&self) -> &Arc<dyn Listener> {
-        &self.listener
+    pub(super) fn listener(&self) -> ListenerId {
+        self.listener
     }
 
     pub(super) fn get(&self, number: u32) -> Option<&LocalTopic> {
@@ -64,29 +68,27 @@ impl LocalTopics {
     }
 
     pub(super) fn number_of(&self, name: &TopicName) -> Option<u32> {
-        self.by_name.get(name).copied()
+        let hash = self.hasher.hash_one(name.as_str());
+        self.by_name.find(hash, |number| self.topics[*number as usize].name() == name).copied()
     }
 
     /// The topic's number; begins to listen if the worker does not yet.
     pub(super) fn open(&mut self, attachment: Attachment, epoch: Epoch) -> u32 {
-        let name = attachment.topic().name().clone();
-        if let Some(number) = self.number_of(&name) {
+        if let Some(number) = self.number_of(attachment.topic().name()) {
             return number;
         }
         let topic = Arc::clone(attachment.topic());
-        let number = self.topics.insert(LocalTopic { attachment, epoch, seats: Vec::new(), empty: 0 }) as u32;
-        self.by_name.insert(name, number);
-        topic.listen(Arc::clone(&self.listener), number);
+        let number = self.topics.insert(LocalTopic { attachment, epoch, seats: SmallVec::new(), empty: 0 }) as u32;
+        let (topics, hasher) = (&self.topics, &self.hasher);
+        let hash = |number: &u32| hasher.hash_one(topics[*number as usize].name().as_str());
+        self.by_name.insert_unique(hash(&number), number, hash);
+        topic.listen(self.listener, number);
         number
     }
 
     /// Gives a connection a seat.
     pub(super) fn sit(&mut self, number: u32, slot: u32) -> u32 {
         let Some(local) = self.topics.get_mut(number as usize) else { return EMPTY };
-        if local.seats.is_empty() {
-            // Most topics have one watcher: a user's own.
-            local.seats.reserve_exact(1);
-        }
         local.seats.push(slot);
         local.seats.len() as u32 - 1
     }
@@ -98,20 +100,24 @@ impl LocalTopics {
             *slot = EMPTY;
             local.empty += 1;
         }
-        if local.empty == local.seats.len() {
+        if local.empty as usize == local.seats.len() {
+            let hash = self.hasher.hash_one(local.name().as_str());
+            if let Ok(entry) = self.by_name.find_entry(hash, |other| *other == number) {
+                entry.remove();
+            }
             let gone = self.topics.remove(number as usize);
-            self.by_name.remove(gone.name());
-            gone.topic().unlisten(&self.listener, number);
+            gone.topic().unlisten(self.listener, number);
         }
     }
 
     /// Moves the seats of a topic together if half of them are empty; `moved` learns each connection's new seat.
     pub(super) fn tidy(&mut self, number: u32, mut moved: impl FnMut(u32, u32)) {
         let Some(local) = self.topics.get_mut(number as usize) else { return };
-        if local.empty * 2 <= local.seats.len() {
+        if local.empty as usize * 2 <= local.seats.len() {
             return;
         }
         local.seats.retain(|slot| *slot != EMPTY);
+        local.seats.shrink_to_fit();
         local.empty = 0;
         for (seat, slot) in local.seats.iter().enumerate() {
             moved(*slot, seat as u32);

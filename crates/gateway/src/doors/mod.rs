@@ -13,6 +13,7 @@ mod requests;
 mod session;
 mod start;
 mod stream;
+mod tasks;
 mod ticket;
 mod upgrade;
 mod watch;

@@ -24,6 +24,13 @@ const PUBLISHES_IN_FLIGHT_MAX: u16 = 32;
 const TOGETHER_EVENTS_MAX: usize = 4096;
 const TOGETHER_BYTES_MAX: usize = 1 << 20;
 
+/// What became of one `publish`.
+pub struct Answer {
+    pub(super) connection: ConnectionId,
+    pub(super) id: Option<Box<str>>,
+    pub(super) results: Vec<PublishResult>,
+}
+
 /// What was published in this turn, by all connections of the worker.
 #[derive(Default)]
 pub struct Publishes {
@@ -254,11 +261,13 @@ impl Gate {
         }
         let Publishes { requests, askers, .. } = std::mem::take(&mut self.publishes);
         let stored = self.shared.store_together(requests);
-        let mailbox = self.mailbox.clone();
-        self.runtime.spawn(async move {
-            let answers = askers.into_iter().zip(stored.await).map(|((connection, id), results)| (connection, id, results));
-            mailbox.note(Note::Published(answers.collect()));
-        });
+        let answers = async move {
+            let answers = askers.into_iter().zip(stored.await);
+            answers.map(|((connection, id), results)| Answer { connection, id, results }).collect()
+        };
+        if let Some(answers) = self.appends.begin(answers) {
+            self.mailbox.note(Note::Published(answers));
+        }
     }
 
     pub(super) fn published(&mut self, io: &mut Io<'_>, session: &mut Session, id: Option<&str>, results: Vec<PublishResult>) {

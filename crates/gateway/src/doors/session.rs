@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use towline_auth::Identity;
 use towline_hub::Run;
+use towline_log::Gap;
 use towline_protocol::Offset;
 
 use super::door::Door;
@@ -64,12 +65,29 @@ pub struct CatchUp {
     /// Tells a page of this catch-up from one of an earlier one.
     pub(super) serial: u32,
     /// At most two: one that is written, one read ahead.
-    pub(super) pages: VecDeque<Arc<Run>>,
+    pub(super) pages: VecDeque<Page>,
     pub(super) reading: bool,
     /// What follows the pages was in the window when the last one was read.
     pub(super) at_head: bool,
     /// The log had nothing after the cursor.
     pub(super) dry: bool,
+}
+
+/// A page of the log that waits for its socket.
+pub struct Page {
+    /// What is missing before it. Said in its turn: what was read before the gap is written before it.
+    pub(super) gap: Option<Gap>,
+    /// Its frames; `None` if nothing follows the gap.
+    pub(super) run: Option<Arc<Run>>,
+    /// The cursor's place behind it.
+    pub(super) end: Offset,
+}
+
+impl CatchUp {
+    /// Where the pages at hand lead a cursor that stands at `after`.
+    pub(super) fn end(&self, after: Offset) -> Offset {
+        self.pages.back().map_or(after, |page| page.end)
+    }
 }
 
 const ERRORS_WINDOW: Duration = Duration::from_secs(60);

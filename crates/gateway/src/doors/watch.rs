@@ -10,8 +10,6 @@ use super::gate::Gate;
 use super::requests::seconds;
 use super::session::Session;
 
-/// A client is told this long before its token expires. Long enough to fetch a fresh one over a bad network.
-const EXPIRY_WARNING: Duration = Duration::from_secs(60);
 /// A socket that has taken nothing for this long gives back the pages it holds; they are read again when it goes on.
 const PAGES_HELD: Duration = Duration::from_secs(2);
 
@@ -66,7 +64,7 @@ impl Gate {
             return true;
         }
         let left = Duration::from_millis(expires_at_ms - now_ms);
-        if left <= EXPIRY_WARNING && !session.warned_of_expiry {
+        if left <= self.shared.config.auth.expiry_warning && !session.warned_of_expiry {
             session.warned_of_expiry = true;
             let warning = ServerMessage::AuthExpiring { expires_at: seconds(expires_at_ms), seconds_left: left.as_secs() };
             self.say(io, session.door, &warning, None);
