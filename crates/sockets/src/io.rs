@@ -195,6 +195,12 @@ impl<A: Application> Connections<'_, A> {
         self.get(ConnectionId { slot, generation })
     }
 
+    /// The session in this slot, also if its connection has ended and only waits for [`Application::closed`]: for whoever keeps
+    /// places in step that `closed` gives back.
+    pub fn session_in_slot(&mut self, slot: u32) -> Option<&mut A::Session> {
+        Some(&mut self.slots.get_mut(slot as usize)?.session)
+    }
+
     /// Ids of all open connections.
     #[must_use]
     pub fn ids(&self) -> Vec<ConnectionId> {

@@ -71,7 +71,7 @@ impl Gate {
     pub(super) fn new(shared: Arc<Shared>, hub: Hub, runtime: Handle, mailbox: Mailbox<Self>, number: usize) -> Self {
         let connections = [&NATIVE, &FEED, &SSE].map(|door| (door, shared.metrics.connections(door.name)));
         Self {
-            topics: LocalTopics::new(Arc::new(Bell(mailbox.clone()))),
+            topics: LocalTopics::new(hub.register(Arc::new(Bell(mailbox.clone())))),
             shared,
             hub,
             runtime,
