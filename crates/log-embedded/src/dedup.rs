@@ -7,6 +7,11 @@ use std::time::Duration;
 
 use hashbrown::HashTable;
 
+/// What one insert forgets: more than it adds, so that nothing piles up, and few, so that no commit pays for a quiet hour.
+const EXPIRED_PER_INSERT: usize = 4;
+/// With this many ids the table takes the size for all it may hold: untouched memory costs nothing until it is used.
+const RESERVE_FROM: usize = 65_536;
+
 /// Stands for (topic, id). 128 bits under a random key: that two ids meet by chance, or by a publisher's intent, is not to be expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Key(u64, u64);
@@ -59,7 +64,7 @@ impl Dedup {
 
     /// Remembers an id, and forgets what is too old or too much. Times must not decrease from call to call.
     pub fn insert(&mut self, key: Key, first: FirstSeen) {
-        self.expire(first.ts_ms);
+        self.expire(first.ts_ms, EXPIRED_PER_INSERT);
         if self.ids_max == 0 || self.window_ms == 0 {
             return;
         }
@@ -72,19 +77,26 @@ impl Dedup {
         {
             self.forget(oldest);
         }
+        if self.seen.len() == RESERVE_FROM {
+            // Growing step by step would rehash hundreds of thousands of ids in the middle of some commit.
+            self.seen.reserve(self.ids_max.saturating_sub(RESERVE_FROM), |(key, _)| key.0);
+        }
         self.seen.insert_unique(key.0, (key, first), |(key, _)| key.0);
         self.order.push_back(key);
     }
 
-    /// Forgets what left the window.
-    pub fn expire(&mut self, now_ms: u64) {
-        while let Some(oldest) = self.order.front().copied() {
-            if self.find(oldest, now_ms).is_some() {
-                break;
-            }
+    /// Forgets at most `count` ids that left the window, and returns how many those were.
+    pub fn expire(&mut self, now_ms: u64, count: usize) -> usize {
+        let mut expired = 0;
+        while expired < count
+            && let Some(oldest) = self.order.front().copied()
+            && self.find(oldest, now_ms).is_none()
+        {
             self.order.pop_front();
             self.forget(oldest);
+            expired += 1;
         }
+        expired
     }
 
     fn forget(&mut self, key: Key) {
@@ -110,7 +122,7 @@ mod tests {
         assert_eq!(dedup.find(key(1), 4), Some(FirstSeen { offset: 2, ts_ms: 1 }));
         assert_eq!(dedup.find(key(1), 101), None, "out of the window");
         assert_ne!(keying.key("a", "bc"), keying.key("ab", "c"));
-        dedup.expire(1_000);
+        assert_eq!((dedup.expire(1_000, 2), dedup.expire(1_000, 2)), (2, 1));
         assert_eq!((dedup.seen.len(), dedup.order.len()), (0, 0));
     }
 

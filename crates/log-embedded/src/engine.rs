@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, oneshot};
 use towline_clock::Clock;
 use towline_log::{
     AppendError, Appended, Bounds, EventLog, Follower, Health, LogFuture, LogStats, NewEvent, Page, Position, Read, ReadError,
-    TopicName,
+    Start, TopicName,
 };
 
 use crate::append_queue::{AppendQueue, Job, QueueLimits};
@@ -63,6 +63,7 @@ impl EmbeddedLog {
             counters: Counters::default(),
             segments: SegmentCache::default(),
             reads: Arc::new(Semaphore::new(options.reads_max)),
+            searches: Arc::new(Semaphore::new(options.reads_max.div_ceil(4))),
             last_ts_ms: AtomicU64::new(rebuild.last_ts_ms),
             full: AtomicBool::new(false),
             upkeep: Mutex::new(UpkeepState { checkpoint_at: clock.uptime(), ..UpkeepState::default() }),
@@ -156,12 +157,14 @@ impl EventLog for EmbeddedLog {
             if let Some(page) = reader::read_without_disk(&shared, &read) {
                 return Ok(page);
             }
-            let Ok(permit) = shared.reads.clone().acquire_owned().await else {
-                return Err(ReadError::Failed("the log is closed".into()));
+            let search = match read.start {
+                Start::Id(_) => shared.searches.clone().acquire_owned().await.ok(),
+                _ => None,
             };
+            let permit = shared.reads.clone().acquire_owned().await;
             let reading = tokio::task::spawn_blocking(move || {
                 let page = reader::read(&shared, &read);
-                drop(permit);
+                drop((permit, search));
                 page
             });
             reading.await.unwrap_or_else(|error| Err(ReadError::Failed(format!("the read was stopped: {error}").into())))

@@ -1,5 +1,6 @@
 //! Finds a record by time or by id. Each step looks one place up under the index's lock and reads it outside.
 
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
 use towline_log::{Offset, Record, TopicName};
@@ -11,6 +12,9 @@ use crate::topic_index::{LOST, TopicIndex};
 /// A publisher makes a UUIDv7 before it publishes: this much earlier, or (where clocks differ) later, the event is looked for first.
 const ID_TIME_BEFORE_MS: u64 = 10_000;
 const ID_TIME_AFTER_MS: u64 = 5 * 60_000;
+
+/// Records in memory that are compared while the index is locked once.
+const MEMORY_RECORDS_PER_LOCK: usize = 1024;
 
 /// A place in a topic, looked up.
 enum Place {
@@ -40,12 +44,11 @@ fn place(shared: &Shared, topic: &TopicName, offset: Offset) -> Place {
     }
 }
 
-/// Answers from a topic that lives in memory: `None` if it does not.
-fn in_memory<T>(shared: &Shared, topic: &TopicName, find: impl FnOnce(&TopicIndex, &[&Record]) -> T) -> Option<T> {
+/// Asks the records of a topic that lives in memory: `None` if it does not. For questions that are answered in microseconds.
+fn in_memory<T>(shared: &Shared, topic: &TopicName, ask: impl FnOnce(&TopicIndex, &VecDeque<Record>) -> T) -> Option<T> {
     let index = shared.index.lock();
     let entry = index.find(topic.as_str()).and_then(|id| index.get(id))?;
-    let records: Vec<&Record> = entry.memory.as_ref()?.iter().collect();
-    Some(find(entry, &records))
+    Some(ask(entry, entry.memory.as_ref()?))
 }
 
 /// Offset of the first retained event at or after `ts_ms`; one past the head if there is none.
@@ -99,16 +102,13 @@ pub(crate) fn first_at_or_after(shared: &Shared, topic: &TopicName, ts_ms: u64) 
 
 /// Offset of the retained event with this id.
 pub(crate) fn find_id(shared: &Shared, topic: &TopicName, id: &str) -> Result<Option<Offset>, WalkError> {
-    let found = in_memory(shared, topic, |_, records| {
-        records.iter().rev().find(|record| record.id() == id).map(|record| record.offset())
-    });
-    if let Some(offset) = found {
-        return Ok(offset);
-    }
     let bounds = shared.index.lock().bounds(topic.as_str());
     let recent = shared.dedup.lock().find(shared.keying.key(topic.as_str(), id), 0);
     if let Some(first) = recent {
         return Ok((first.offset > bounds.floor).then_some(first.offset));
+    }
+    if in_memory(shared, topic, |_, _| ()).is_some() {
+        return Ok(scan_memory(shared, topic, id, bounds.head));
     }
     if let Some(made_ms) = uuid_v7_ms(id) {
         let from = first_at_or_after(shared, topic, made_ms.saturating_sub(ID_TIME_BEFORE_MS))?;
@@ -118,6 +118,23 @@ pub(crate) fn find_id(shared: &Shared, topic: &TopicName, id: &str) -> Result<Op
         }
     }
     scan_newest_first(shared, topic, id, bounds.floor, bounds.head)
+}
+
+/// Looks at what is in memory, newest first, a few records for each hold of the index's lock.
+fn scan_memory(shared: &Shared, topic: &TopicName, id: &str, head: Offset) -> Option<Offset> {
+    let mut before = head + 1;
+    loop {
+        let (found, looked_to) = in_memory(shared, topic, |_, records| {
+            let end = records.partition_point(|record| record.offset() < before);
+            let some = records.range(end.saturating_sub(MEMORY_RECORDS_PER_LOCK)..end);
+            let found = some.clone().rev().find(|record| record.id() == id).map(Record::offset);
+            (found, some.clone().next().map(Record::offset))
+        })?;
+        if found.is_some() {
+            return found;
+        }
+        before = looked_to?;
+    }
 }
 
 /// Looks from `from` on, until events are newer than `until_ms`.

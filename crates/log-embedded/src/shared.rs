@@ -54,6 +54,8 @@ pub(crate) struct Shared {
     pub counters: Counters,
     pub segments: SegmentCache,
     pub reads: Arc<Semaphore>,
+    /// Reads from an id may look at a whole topic; they never take all of `reads`.
+    pub searches: Arc<Semaphore>,
     /// The newest time given to an event: times never decrease in the whole log.
     pub last_ts_ms: AtomicU64,
     /// The last write found the disk full.

@@ -15,6 +15,8 @@ use crate::topic_index::{LOST, STRETCH_BYTES, TopicIndex};
 /// Floors that moved are written down at least this often, even where no segment is freed.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
 
+/// Ids that are forgotten while the dedup is locked once.
+const IDS_PER_LOCK: usize = 1024;
 /// Runs that are trimmed while the index is locked once.
 const RUNS_PER_LOCK: usize = 4096;
 
@@ -53,7 +55,7 @@ pub(crate) fn once(shared: &Shared) -> io::Result<()> {
     }
     trim_by_age(shared);
     let now_ms = shared.clock.unix_ms();
-    shared.dedup.lock().expire(now_ms);
+    while shared.dedup.lock().expire(now_ms, IDS_PER_LOCK) == IDS_PER_LOCK {}
     let dead: Vec<u32> = {
         let index = shared.index.lock();
         let active = index.segments.keys().next_back().copied();

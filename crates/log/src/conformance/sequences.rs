@@ -10,7 +10,9 @@ use super::model::Model;
 use super::{START_MS, Store, append, event, topic};
 use crate::{Direction, Durability, EventLog, Policies, Read, Retention, Start, TopicPolicy};
 
-const TOPICS: [&str; 5] = ["kept:1", "kept:2", "counted:1", "aged:1", "relaxed:1"];
+const TOPICS: [&str; 6] = ["kept:1", "kept:2", "counted:1", "aged:1", "relaxed:1", MEMORY];
+/// Begins anew with every opening.
+const MEMORY: &str = "memory:1";
 
 /// A small generator (SplitMix64): a life follows from its seed alone, here and in any later version.
 struct Random(u64);
@@ -33,6 +35,7 @@ fn policies() -> Policies {
         rule("counted:*", keep(Retention { events_max: Some(25), ..none })),
         rule("aged:*", keep(Retention { age_max: Some(Duration::from_secs(90)), ..none })),
         rule("relaxed:*", TopicPolicy { durability: Durability::Relaxed, retention: none }),
+        rule("memory:*", TopicPolicy { durability: Durability::Memory, retention: Retention { events_max: Some(40), ..none } }),
     ];
     Policies { rules, fallback: keep(none), dedup_window: Duration::from_secs(60), ..Policies::default() }
 }
@@ -107,6 +110,7 @@ pub async fn a_random_life_is_as_the_model_says(store: Arc<dyn Store>, seed: u64
             _ if store.keeps_events() => {
                 log.close().await;
                 log = store.open(policies(), clock.clone()).await;
+                life.model.topics.remove(MEMORY);
             }
             _ => {}
         }
