@@ -2,6 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod authentication;
 mod command_line;
+mod crowd;
+mod event_stream;
+mod feed_door;
+mod heartbeat;
 mod memory_log;
 mod native_door;
+mod resumption;
+mod token_expiry;
