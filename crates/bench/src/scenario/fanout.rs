@@ -25,7 +25,7 @@ pub fn run(bench: &Bench) -> Outcome {
         "fanout",
         "Deliveries per second of server CPU",
         &[
-            "1,000 subscribers of one topic, one publisher over WebSocket, JSON payloads of 128 bytes. One message in flight: the next one is published when all 1,000 have the last. Bursts of 32: 32 messages with one write, the next burst when all 32,000 deliveries have been read.",
+            "1,000 subscribers of one topic, one publisher over WebSocket, JSON payloads of 128 bytes. One message in flight: the next one is published when all 1,000 have the last. Bursts of 32: the next burst is published when all 32,000 deliveries have been read; 32 messages with a write each, as a client library sends them one after the other, or with one write for all.",
             "Every delivery's number is checked: a lost, doubled or reordered message fails the run.",
             "Five repetitions of 3 s, interleaved over the systems, after a warm-up of 1 s each. CPU is user plus system time of all the server's processes.",
             "Towline keeps every event durably (fsync before it is acknowledged) and wraps it in an envelope with id, topic, time and position; the peers keep messages in memory and deliver the bare payload.",
