@@ -1,5 +1,6 @@
 //! `cargo xtask tidy`: rules that no compiler knows, each in a file of its own. Every finding says where, what, and what to do.
 
+mod figures;
 mod layers;
 mod links;
 pub mod requirements;
@@ -24,6 +25,7 @@ Rules that no compiler knows:
   traces         no paths of a machine and no package registries in what is checked in (lock files apart)
   links          every link in the documents leads somewhere; CHANGELOG.md has an Unreleased section
   requirements   docs/requirements.md names the tests that prove each requirement, and they exist
+  figures        every metric is counted somewhere
 
 These need no build. What does is a test: the tables and examples of PROTOCOL.md (xtask/tests), docs/api and docs/configuration.md
 (crates/gateway).
@@ -52,12 +54,13 @@ impl fmt::Display for Finding {
 
 type Rule = fn(&Repository, &[PathBuf]) -> anyhow::Result<Vec<Finding>>;
 
-const RULES: [(&str, Rule); 5] = [
+const RULES: [(&str, Rule); 6] = [
     ("layers", layers::check),
     ("sources", sources::check),
     ("traces", traces::check),
     ("links", links::check),
     ("requirements", requirements::check),
+    ("figures", figures::check),
 ];
 
 /// `cargo xtask tidy`.
