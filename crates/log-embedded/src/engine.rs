@@ -28,6 +28,8 @@ use crate::{reader, record_codec, upkeep};
 
 /// The embedded event log. Dropping it closes it, and blocks until what was accepted is durable; [`EventLog::close`] does not block.
 ///
+/// A topic's epoch changes only while the log is opened, so [`Follower::reset`] is never called. Closing lets go of all followers.
+///
 /// Its futures may be awaited on any Tokio runtime; reads from the disk use that runtime's blocking threads.
 pub struct EmbeddedLog {
     shared: Arc<Shared>,
@@ -120,6 +122,7 @@ impl Threads {
         if synced && let Err(error) = shared.checkpoint(&mut shared.upkeep.lock(), &[], true) {
             tracing::warn!(%error, "could not note that the log was closed in order; the next opening will verify it as after a crash");
         }
+        shared.index.lock().drop_followers();
         drop(running.lock);
     }
 }

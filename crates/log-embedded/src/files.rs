@@ -131,7 +131,15 @@ impl Files for OsFiles {
     }
 
     fn prepare(&self) -> io::Result<()> {
-        fs::create_dir_all(&self.directory)
+        if self.directory.is_dir() {
+            return Ok(());
+        }
+        fs::create_dir_all(&self.directory)?;
+        // The directory's own name must survive too.
+        match self.directory.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => platform::sync_directory(parent),
+            _ => platform::sync_directory(Path::new(".")),
+        }
     }
 
     fn lock(&self) -> io::Result<Box<dyn DirectoryLock>> {

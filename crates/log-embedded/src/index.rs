@@ -144,6 +144,13 @@ impl Index {
         self.topics.remove(id);
     }
 
+    /// Lets go of all followers: whoever holds the log and follows it would otherwise keep itself alive.
+    pub fn drop_followers(&mut self) {
+        for (_, topic) in &mut self.topics {
+            topic.follower = None;
+        }
+    }
+
     /// What the log holds of a topic, known or not.
     pub fn bounds(&self, topic: &str) -> Bounds {
         match self.find(topic).and_then(|id| self.get(id)) {

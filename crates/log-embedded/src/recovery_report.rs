@@ -97,7 +97,7 @@ impl fmt::Display for RecoveryReport {
         if self.is_damaged() {
             write!(
                 f,
-                "\n  {} events are known to be lost. What could be read is served, under new epochs, so that clients are told. \
+                "\n  {} events are known to be lost; at a topic's end more may be. What could be read is served, under new epochs, so that clients are told. \
                  Check the disk; restore the kept files from a backup if there is one",
                 self.events_lost
             )?;

@@ -52,7 +52,7 @@ pub struct Policies {
     pub fallback: TopicPolicy,
     /// How long an id is remembered for dedup.
     pub dedup_window: Duration,
-    /// How many ids are remembered at most, over all topics: about 64 bytes each. The oldest are forgotten first.
+    /// How many ids are remembered at most, over all topics: about 80 bytes each. The oldest are forgotten first.
     pub dedup_ids_max: usize,
     /// The longest time that a relaxed append may wait for its sync.
     pub relaxed_sync_interval: Duration,
