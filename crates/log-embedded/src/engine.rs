@@ -24,13 +24,13 @@ use crate::recovery_report::RecoveryReport;
 use crate::segment_cache::SegmentCache;
 use crate::shared::{Shared, UpkeepState};
 use crate::writer::Writer;
-use crate::{reader, record_codec, upkeep};
+use crate::{off_thread, reader, record_codec, upkeep};
 
 /// The embedded event log. Dropping it closes it, and blocks until what was accepted is durable; [`EventLog::close`] does not block.
 ///
 /// A topic's epoch changes only while the log is opened, so [`Follower::reset`] is never called. Closing lets go of all followers.
 ///
-/// Its futures may be awaited on any Tokio runtime; reads from the disk use that runtime's blocking threads.
+/// Its futures may be polled anywhere; reads from the disk use the blocking threads of the Tokio runtime that polls them, if one does.
 pub struct EmbeddedLog {
     shared: Arc<Shared>,
     threads: Arc<Threads>,
@@ -165,12 +165,12 @@ impl EventLog for EmbeddedLog {
                 _ => None,
             };
             let permit = shared.reads.clone().acquire_owned().await;
-            let reading = tokio::task::spawn_blocking(move || {
+            let reading = off_thread::run(move || {
                 let page = reader::read(&shared, &read);
                 drop((permit, search));
                 page
             });
-            reading.await.unwrap_or_else(|error| Err(ReadError::Failed(format!("the read was stopped: {error}").into())))
+            reading.await.unwrap_or_else(|_| Err(ReadError::Failed("the read was stopped".into())))
         })
     }
 
@@ -220,7 +220,7 @@ impl EventLog for EmbeddedLog {
         // Refused from now on, not from the first poll on.
         shared.queue.close();
         Box::pin(async move {
-            let finishing = tokio::task::spawn_blocking(move || threads.finish(&shared));
+            let finishing = off_thread::run(move || threads.finish(&shared));
             if finishing.await.is_err() {
                 tracing::error!("closing the log was stopped");
             }

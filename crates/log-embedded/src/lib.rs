@@ -16,6 +16,7 @@ mod dedup;
 mod engine;
 mod files;
 mod index;
+mod off_thread;
 mod open_error;
 mod options;
 mod platform;

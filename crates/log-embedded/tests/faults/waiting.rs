@@ -224,3 +224,36 @@ async fn a_relaxed_append_is_synced_within_its_interval() {
     assert_eq!(records.len(), 1, "{report}");
     assert_ne!(now, epoch, "whether more was acknowledged and lost cannot be known");
 }
+
+struct Unpark(std::thread::Thread);
+
+impl std::task::Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Polls on this thread, which belongs to no runtime.
+fn wait<T>(mut future: towline_log::LogFuture<T>) -> T {
+    let waker = std::task::Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = std::task::Context::from_waker(&waker);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            std::task::Poll::Ready(value) => return value,
+            std::task::Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+#[test]
+fn futures_may_be_polled_where_there_is_no_runtime() {
+    let (log, _) = open(&SimulatedFiles::new(1), &small(), &Clock::manual(START_MS));
+    let name = topic("user:1");
+    wait(log.append((0..20).map(|n| event(&name, n)).collect())).unwrap();
+    let read = |start| Read { topic: name.clone(), start, direction: Direction::Forward, events_max: 100, bytes_max: 1 << 20 };
+    for start in [Start::Earliest, Start::Time(START_MS), Start::Id(event(&name, 3).id)] {
+        assert!(wait(log.read(read(start))).unwrap().complete);
+    }
+    assert_eq!(wait(log.bounds(&name)).unwrap().head, 20);
+    wait(log.close());
+}
