@@ -25,8 +25,8 @@ impl Tally {
     ///
     /// Cargo: `test result: ok. 3 passed; 0 failed; 1 ignored; …`. Nextest: `Summary [ 1.2s] 9 tests run: 8 passed (1 slow), 1 failed, 2 skipped`.
     pub fn read(line: &str) -> Option<Self> {
-        let line = line.trim_start();
-        let counts = match (line.strip_prefix("test result:"), line.strip_prefix("Summary [")) {
+        // An indented result is part of a failed test's output, which nextest shows.
+        let counts = match (line.strip_prefix("test result:"), line.trim_start().strip_prefix("Summary [")) {
             (Some(rest), _) => rest,
             (None, Some(rest)) => rest.split_once("run:")?.1,
             (None, None) => return None,
@@ -85,6 +85,7 @@ mod tests {
             ("     Summary [   1.234s] 9 tests run: 8 passed (1 slow), 1 failed, 2 skipped", tally(8, 1, 2)),
             ("     Summary [  61.000s] 3 tests run: 1 passed, 1 failed, 1 timed out, 0 skipped", tally(1, 2, 0)),
             ("     Summary [   0.100s] 5/9 tests run: 4 passed (1 leaky), 1 failed, 0 skipped", tally(4, 1, 0)),
+            ("    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 50 filtered out", None),
             ("test tally::tests::x ... ok", None),
             ("running 3 tests", None),
         ] {
