@@ -28,7 +28,8 @@ pub struct Endpoint {
 
 impl Endpoint {
     pub(crate) fn new(address: SocketAddr, clock: Clock) -> Self {
-        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE * 3).build();
+        // Keeps no idle connection, so that a server's connections are those of the test.
+        let http = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(PATIENCE * 3).build();
         Self { address, clock, http: http.unwrap_or_else(|error| panic!("{error}")) }
     }
 

@@ -69,15 +69,16 @@ impl Gateway {
         self.server.as_ref().expect("the gateway was drained")
     }
 
-    /// Waits until nobody is connected and no topic watched. The harness's own idle HTTP connections do not count: they are dropped.
+    /// Waits until no connection of any kind is open and no topic watched: what a server looks like that nobody uses.
     pub async fn expect_idle(&self) {
-        // Asked over a connection of its own, because the pooled ones are what is to go.
-        eventually("all connections and subscriptions end", || async {
-            let metrics = self.server().shared().metrics.clone();
-            let sockets: i64 = ["native", "feed", "sse"].iter().map(|door| metrics.connections(door).get()).sum();
-            sockets == 0 && metrics.subscriptions.get() == 0 && self.server().watched_topics() == 0
+        let server = self.server();
+        eventually("no connection is open and no topic watched", || async {
+            server.open_connections() == 0 && server.watched_topics() == 0 && server.shared().metrics.subscriptions.get() == 0
         })
         .await;
+        for door in ["native", "feed", "sse"] {
+            assert_eq!(server.shared().metrics.connections(door).get(), 0, "connections of door {door}");
+        }
     }
 
     /// Leaves in good order, as on SIGTERM.

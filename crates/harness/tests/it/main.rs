@@ -5,10 +5,15 @@
 mod authentication;
 mod command_line;
 mod crowd;
+mod doors_agree;
 mod event_stream;
 mod feed_door;
 mod heartbeat;
+mod hostile_clients;
 mod memory_log;
 mod native_door;
+mod publishing;
+mod rest_reading;
 mod resumption;
+mod slow_readers;
 mod token_expiry;
