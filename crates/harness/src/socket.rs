@@ -170,6 +170,18 @@ impl Socket {
         }
     }
 
+    /// Whatever comes next within `timeout`, if something does.
+    ///
+    /// # Errors
+    /// Code and reason, once the connection has ended.
+    pub async fn receive(&mut self, timeout: Duration) -> Result<Option<Packet>, (u16, String)> {
+        match self.incoming(timeout).await {
+            Incoming::Packet(packet) => Ok(Some(packet)),
+            Incoming::Nothing => Ok(None),
+            Incoming::Closed(code, reason) => Err((code, reason)),
+        }
+    }
+
     /// Fails if anything comes within `duration`. [`Socket::expect_quiet`] proves the same without waiting, where the door answers pings.
     pub async fn expect_none(&mut self, duration: Duration) {
         match self.incoming(duration).await {

@@ -7,6 +7,7 @@ use towline_sockets::Io;
 
 use super::delivery::Written;
 use super::gate::{Gate, Note, read_failed};
+use super::requests::HISTORY_CHANGED;
 use super::session::{CatchUp, Page, Session, State};
 
 /// One page is written while the next is read.
@@ -82,7 +83,7 @@ impl Gate {
         let Some(local) = self.topics.get(session.subscriptions[at].topic) else { return false };
         if local.epoch != gap.resume_after.epoch {
             // The topic's other cursors here count in the old history; whoever resumes is told of the new one.
-            self.close(io, CloseCode::Internal, "the topic's history changed; reconnect to resume");
+            self.close(io, CloseCode::Internal, HISTORY_CHANGED);
             return false;
         }
         let name = local.name().clone();
@@ -137,7 +138,7 @@ impl Gate {
         if after.offset < head.offset && !local.topic().holds_after(after) {
             if catch_up.dry {
                 // The log has nothing more and the window does not go back so far: continuity cannot be proven.
-                self.close(io, CloseCode::Internal, "the topic's history changed; reconnect to resume");
+                self.close(io, CloseCode::Internal, HISTORY_CHANGED);
             } else {
                 catch_up.at_head = false;
                 self.read_page(io, session, after.offset);

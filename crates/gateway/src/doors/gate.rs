@@ -15,7 +15,7 @@ use towline_sockets::{Application, ConnectionId, Connections, Ended, Io, Mailbox
 use super::door::{Door, FEED, NATIVE, SSE};
 use super::drain::Drain;
 use super::local_topics::LocalTopics;
-use super::requests::{Answer, Publishes};
+use super::requests::{Answer, HISTORY_CHANGED, Publishes};
 use super::session::Session;
 use super::tasks::Tasks;
 use super::ticket::Ticket;
@@ -162,7 +162,10 @@ impl Application for Gate {
         for joined in admission.joined {
             let gap = joined.gap;
             let topic = joined.attachment.topic().name().clone();
-            self.seat(io.id(), &mut session, joined);
+            if !self.seat(io.id(), &mut session, joined) {
+                self.close(io, CloseCode::Internal, HISTORY_CHANGED);
+                break;
+            }
             if let Some(gap) = gap {
                 self.say_gap(io, &session, &topic, gap);
             }

@@ -20,6 +20,8 @@ use crate::publish::{self, Prepared};
 
 /// Publishes of one connection that may be under way: a pipeline, not a queue.
 const PUBLISHES_IN_FLIGHT_MAX: u16 = 32;
+/// Why a connection is closed whose cursor stands in a history that is no more: whoever resumes is told of the gap.
+pub(super) const HISTORY_CHANGED: &str = "the topic's history changed; reconnect to resume";
 /// What one call of the log is given at most, so that a busy turn does not become one huge batch.
 const TOGETHER_EVENTS_MAX: usize = 4096;
 const TOGETHER_BYTES_MAX: usize = 1 << 20;
@@ -156,7 +158,9 @@ impl Gate {
                         gap: joined.gap.map(notice),
                     });
                     self.shared.metrics.gaps.inc_by(u64::from(joined.gap.is_some()));
-                    self.seat(io.id(), session, joined);
+                    if !self.seat(io.id(), session, joined) {
+                        return self.close(io, CloseCode::Internal, HISTORY_CHANGED);
+                    }
                 }
                 Err(error) => {
                     let ErrorBody { code, message, .. } = read_failed(&error);
@@ -168,9 +172,14 @@ impl Gate {
         self.say(io, session.door, &ServerMessage::SubscribeAck { subscriptions, errors }, id);
     }
 
-    /// Gives a cursor its seat; a second subscription to the same topic moves the first.
-    pub(super) fn seat(&mut self, id: ConnectionId, session: &mut Session, joined: Joined) {
+    /// Gives a cursor its seat; a second subscription to the same topic moves the first. False if the topic's history changed
+    /// between the join and now: the cursor would count in another one than its neighbours.
+    pub(super) fn seat(&mut self, id: ConnectionId, session: &mut Session, joined: Joined) -> bool {
         let (from, head) = (joined.from, joined.head);
+        let known = self.topics.number_of(joined.attachment.topic().name()).and_then(|number| self.topics.get(number));
+        if known.is_some_and(|local| local.epoch != from.epoch) {
+            return false;
+        }
         let number = self.topics.open(joined.attachment, from.epoch);
         let replay_to = if from.offset < head.offset { head.offset } else { 0 };
         let at = match session.subscription(number) {
@@ -195,6 +204,7 @@ impl Gate {
         subscription.state = State::Live;
         // The topic may have advanced between the join and now, when nobody listened yet.
         self.advanced.push(number);
+        true
     }
 
     fn unsubscribe(&mut self, io: &mut Io<'_>, session: &mut Session, id: Option<&str>, topics: &[Cow<'_, str>]) {

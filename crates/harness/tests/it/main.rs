@@ -10,6 +10,7 @@ mod event_stream;
 mod feed_door;
 mod heartbeat;
 mod hostile_clients;
+mod join;
 mod memory_log;
 mod native_door;
 mod publishing;
