@@ -3,13 +3,13 @@
 //! A line never holds a credential, a query or a payload: those who log pass names, ids and codes, and nothing here could tell them apart.
 
 use std::io::IsTerminal as _;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use towline_clock::Clock;
 use towline_protocol::PublishResult;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogFormat, LoggingSettings};
+use crate::line_rate::LineRate;
 
 /// Sends the lines to standard output. `for_people`: text rather than JSON if standard output is a terminal and nobody chose.
 /// Only the first call in a process has an effect.
@@ -30,19 +30,15 @@ pub fn init(settings: &LoggingSettings, for_people: bool) {
     };
 }
 
-/// Gives published events lines of their own, so that an envelope's id leads to the log, up to a rate at which lines cost less than the work.
+/// Gives published events lines of their own, so that an envelope's id leads to the log, as far as the rate allows.
 #[derive(Debug)]
-pub struct EventLines {
-    per_second_max: u32,
-    /// The second, and above its 32 low bits how many lines it had: one word, so that no lock is needed.
-    used: AtomicU64,
-}
+pub struct EventLines(LineRate);
 
 impl EventLines {
     /// At most so many lines in a second.
     #[must_use]
     pub fn new(per_second_max: u32) -> Self {
-        Self { per_second_max, used: AtomicU64::new(0) }
+        Self(LineRate::new(per_second_max))
     }
 
     /// Writes a line per result, or less if the rate is used up.
@@ -50,9 +46,8 @@ impl EventLines {
         if !tracing::enabled!(tracing::Level::INFO) {
             return;
         }
-        let second = clock.uptime().as_secs() & u64::from(u32::MAX);
         for result in results {
-            let Some(left_out) = self.take(second) else { return };
+            let Some(left_out) = self.0.take(clock) else { return };
             if left_out > 0 {
                 tracing::info!(left_out, "events of an earlier second had no line of their own");
             }
@@ -68,23 +63,33 @@ impl EventLines {
             }
         }
     }
+}
 
-    /// Takes a line of this second. None: it has no more. Else how many an earlier second had to leave out.
-    fn take(&self, second: u64) -> Option<u64> {
-        let per_second_max = u64::from(self.per_second_max);
-        let before = self.used.load(Ordering::Relaxed);
-        let (then, used) = (before & u64::from(u32::MAX), before >> 32);
-        if then == second {
-            let now = (used.saturating_add(1).min(u64::from(u32::MAX)) << 32) | second;
-            // A lost race costs one line's count, which is not worth a loop on a hot path.
-            let _ = self.used.compare_exchange_weak(before, now, Ordering::Relaxed, Ordering::Relaxed);
-            return (used < per_second_max).then_some(0);
+/// Failures that get a line in a second, whatever is configured: a stranger can cause them, and must not fill a disk with them.
+const FAILURES_PER_SECOND_MAX: u32 = 1_000;
+
+/// Decides which answered requests get a line: successes and failures have rates of their own, so that the first never hide the second.
+#[derive(Debug)]
+pub struct RequestLines {
+    successes: LineRate,
+    failures: LineRate,
+}
+
+impl RequestLines {
+    /// At most so many lines of successful requests in a second.
+    #[must_use]
+    pub fn new(successes_per_second_max: u32) -> Self {
+        Self { successes: LineRate::new(successes_per_second_max), failures: LineRate::new(FAILURES_PER_SECOND_MAX) }
+    }
+
+    /// Whether the request that is answered with `status` now gets a line.
+    pub fn take(&self, clock: &Clock, status: u16) -> bool {
+        let (rate, failed) = if status < 400 { (&self.successes, false) } else { (&self.failures, true) };
+        let left_out = rate.take(clock);
+        if let Some(left_out @ 1..) = left_out {
+            tracing::info!(left_out, failed, "requests of an earlier second had no line of their own");
         }
-        if per_second_max == 0 {
-            return None;
-        }
-        let won = self.used.compare_exchange(before, (1 << 32) | second, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        Some(if won { used.saturating_sub(per_second_max) } else { 0 })
+        left_out.is_some()
     }
 }
 
@@ -93,13 +98,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_has_its_lines_and_the_next_one_says_what_was_left_out() {
-        let lines = EventLines::new(2);
-        let taken: Vec<_> = (0..5).map(|_| lines.take(7)).collect();
-        assert_eq!(taken, [Some(0), Some(0), None, None, None]);
-        assert_eq!(lines.take(8), Some(3));
-        assert_eq!(lines.take(8), Some(0));
-        assert_eq!(lines.take(8), None);
-        assert_eq!(EventLines::new(0).take(1), None);
+    fn a_flood_of_successes_leaves_the_failures_their_lines() {
+        let clock = Clock::manual(0);
+        let lines = RequestLines::new(2);
+        let successes = (0..100).filter(|_| lines.take(&clock, 200)).count();
+        let failures = (0..5_000).filter(|_| lines.take(&clock, 401)).count();
+        assert_eq!((successes, failures), (2, FAILURES_PER_SECOND_MAX as usize));
+        assert!(!RequestLines::new(0).take(&clock, 304));
+        assert!(RequestLines::new(0).take(&clock, 500));
     }
 }

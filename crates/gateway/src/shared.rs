@@ -11,7 +11,7 @@ use towline_protocol::{ErrorCode, PublishResult};
 
 use crate::config::{Config, auth_config};
 use crate::http::Failure;
-use crate::logging::EventLines;
+use crate::logging::{EventLines, RequestLines};
 use crate::metrics::Metrics;
 use crate::publish::{self, Prepared};
 
@@ -31,6 +31,8 @@ pub struct Shared {
     publish_kib: Arc<Semaphore>,
     /// Lines of published events in the process's log.
     event_lines: Arc<EventLines>,
+    /// Lines of answered requests there.
+    pub(crate) request_lines: RequestLines,
     draining: watch::Sender<bool>,
 }
 
@@ -44,6 +46,7 @@ impl Shared {
         Ok(Arc::new(Self {
             publish_kib: Arc::new(Semaphore::new(config.rest.publish_bytes_max >> 10)),
             event_lines: Arc::new(EventLines::new(config.logging.events_per_second_max)),
+            request_lines: RequestLines::new(config.logging.requests_per_second_max),
             config: Arc::new(config),
             clock,
             log,

@@ -336,10 +336,12 @@ pub struct LoggingSettings {
     pub format: LogFormat,
     /// Published events that get a line of their own in a second, with their id as `trace_id`; further ones are only counted.
     pub events_per_second_max: u32,
+    /// Successful requests that get a line in a second; failed ones are bounded apart from them.
+    pub requests_per_second_max: u32,
 }
 
 impl Default for LoggingSettings {
     fn default() -> Self {
-        Self { filter: "info".to_owned(), format: LogFormat::Auto, events_per_second_max: 100 }
+        Self { filter: "info".to_owned(), format: LogFormat::Auto, events_per_second_max: 100, requests_per_second_max: 100 }
     }
 }

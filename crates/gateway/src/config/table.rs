@@ -276,5 +276,11 @@ fn others() -> Vec<Setting> {
             |c| &mut c.logging.events_per_second_max,
             "published events that get a log line of their own",
         ),
+        Setting::ranged(
+            "logging.requests_per_second_max",
+            (0, 1_000_000),
+            |c| &mut c.logging.requests_per_second_max,
+            "successful requests that get a log line; failed ones get up to 1,000",
+        ),
     ]
 }

@@ -40,7 +40,7 @@ pub(super) async fn observe(State(shared): State<Arc<Shared>>, mut request: Requ
     let duration_ms = (seconds * 1e6).round() / 1e3;
     if QUIET.contains(&route.as_str()) {
         tracing::debug!(%method, route, status, duration_ms, trace_id, code, "request");
-    } else {
+    } else if shared.request_lines.take(&shared.clock, status) {
         tracing::info!(%method, route, status, duration_ms, trace_id, code, "request");
     }
     set_headers(response.headers_mut(), &trace_id);
