@@ -51,6 +51,8 @@ pub enum Served {
     Runs(SmallVec<[Arc<Run>; 2]>),
     /// What follows it is no longer in the window: read the log.
     Behind,
+    /// The topic's history is another one by now: the listener learns it from [`Topic::look`].
+    OtherHistory,
 }
 
 /// A topic that somebody watches. 112 bytes and its name while quiet.
@@ -128,11 +130,13 @@ impl Topic {
         state.head()
     }
 
-    /// What follows `after`, which must be an offset of the window's epoch.
+    /// What follows `after` in the history of `epoch`.
     #[must_use]
-    pub fn serve(&self, format: usize, after: Offset) -> Served {
+    pub fn serve(&self, format: usize, epoch: Epoch, after: Offset) -> Served {
         let window = &mut self.state.lock().window;
-        if after >= window.head {
+        if epoch != window.epoch {
+            Served::OtherHistory
+        } else if after >= window.head {
             Served::Nothing
         } else if after < window.start {
             Served::Behind

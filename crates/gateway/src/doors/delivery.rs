@@ -57,9 +57,9 @@ impl Gate {
             }
             let (format, after) = (session.door.dialect.index(), subscription.after);
             if cache.as_ref().is_none_or(|cache| cache.format != format || cache.after != after) {
-                match topic.serve(format, after) {
+                match topic.serve(format, head.epoch, after) {
                     Served::Runs(runs) => cache = Some(SweepCache { format, after, runs }),
-                    Served::Nothing | Served::Behind => {
+                    Served::Nothing | Served::Behind | Served::OtherHistory => {
                         self.deliver(&mut io, session);
                         continue;
                     }
@@ -90,15 +90,17 @@ impl Gate {
 
     fn deliver_topic(&mut self, io: &mut Io<'_>, session: &mut Session, at: usize) {
         let number = session.subscriptions[at].topic;
-        let Some(topic) = self.topics.get(number).map(|local| Arc::clone(local.topic())) else { return };
+        let Some((topic, epoch)) = self.topics.get(number).map(|local| (Arc::clone(local.topic()), local.epoch)) else { return };
         while io.is_clear() {
-            match topic.serve(session.door.dialect.index(), session.subscriptions[at].after) {
+            match topic.serve(session.door.dialect.index(), epoch, session.subscriptions[at].after) {
                 Served::Runs(runs) => match self.write_runs(io, session, at, &runs) {
                     Written::All => {}
                     Written::Part => return self.lags(session, at),
                 },
                 Served::Nothing => return self.reached_head(io, session, at, topic.name()),
                 Served::Behind => return self.begin_catch_up(io, session, at),
+                // The sweep that comes next tells the client and moves the cursor.
+                Served::OtherHistory => return,
             }
         }
     }
