@@ -24,8 +24,16 @@ impl Gate {
     pub(super) fn continue_drain(&mut self, connections: &mut Connections<'_, Self>) {
         let Some(mut drain) = self.drain.take() else { return };
         let now = self.shared.clock.uptime();
-        while let Some((_, id)) = drain.due.pop_if(|(at, _)| *at <= now) {
+        let mut publishing = Vec::new();
+        while let Some((at, id)) = drain.due.pop_if(|(at, _)| *at <= now) {
             let Some((mut io, session)) = connections.get(id) else { continue };
+            if session.in_flight > 0 {
+                // What it has published is answered first; it can begin nothing more.
+                session.awaiting = true;
+                io.pause();
+                publishing.push((at, id));
+                continue;
+            }
             // Not all of them at the next second: the same window again, from each one's own moment.
             let retry_after_ms = fastrand::u64(100..=(self.shared.config.drain.window.as_millis() as u64).max(100));
             if session.door.talks {
@@ -33,6 +41,7 @@ impl Gate {
             }
             self.close(&mut io, CloseCode::Restart, &format!("the server restarts; reconnect in {retry_after_ms} ms"));
         }
+        drain.due.extend(publishing);
         self.drain = Some(drain);
     }
 }
