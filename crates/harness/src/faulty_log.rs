@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use towline_log::{
     AppendError, Appended, Bounds, Epoch, EventLog, Follower, Health, LogFuture, LogStats, NewEvent, Page, Position, Read,
     ReadError, Record, TopicName,
@@ -15,6 +17,8 @@ use towline_log::{
 pub struct FaultyLog {
     inner: Arc<dyn EventLog>,
     faults: Faults,
+    /// Where delays are waited for: whoever polls a log's future need not have a timer.
+    runtime: Handle,
 }
 
 /// The faults of a [`FaultyLog`], to be set while it is in use. Cheap to clone.
@@ -46,10 +50,32 @@ enum Delivery {
 
 impl FaultyLog {
     /// Wraps a log.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
     #[must_use]
     pub fn around(inner: Arc<dyn EventLog>) -> (Arc<Self>, Faults) {
         let faults = Faults::default();
-        (Arc::new(Self { inner, faults: faults.clone() }), faults)
+        (Arc::new(Self { inner, faults: faults.clone(), runtime: Handle::current() }), faults)
+    }
+
+    fn late<T: Send + 'static>(&self, work: LogFuture<T>, ms: u64) -> LogFuture<T> {
+        if ms == 0 {
+            return work;
+        }
+        let (sender, receiver) = oneshot::channel();
+        self.runtime.spawn(async move {
+            let answer = work.await;
+            tokio::time::sleep(Duration::from_millis(ms)).await;
+            let _ = sender.send(answer);
+        });
+        Box::pin(async move {
+            match receiver.await {
+                Ok(answer) => answer,
+                // The test is over, and with it the runtime that would have answered.
+                Err(_) => std::future::pending().await,
+            }
+        })
     }
 }
 
@@ -136,12 +162,6 @@ impl Follower for Relay {
     }
 }
 
-async fn pause(ms: u64) {
-    if ms > 0 {
-        tokio::time::sleep(Duration::from_millis(ms)).await;
-    }
-}
-
 impl EventLog for FaultyLog {
     fn append(&self, events: Vec<NewEvent>) -> LogFuture<Result<Vec<Appended>, AppendError>> {
         self.faults.0.appends.fetch_add(1, Ordering::SeqCst);
@@ -149,12 +169,7 @@ impl EventLog for FaultyLog {
             return Box::pin(std::future::ready(Err(error)));
         }
         let ms = self.faults.0.acknowledge_after_ms.load(Ordering::SeqCst);
-        let appending = self.inner.append(events);
-        Box::pin(async move {
-            let answer = appending.await;
-            pause(ms).await;
-            answer
-        })
+        self.late(self.inner.append(events), ms)
     }
 
     fn read(&self, read: Read) -> LogFuture<Result<Page, ReadError>> {
@@ -163,12 +178,7 @@ impl EventLog for FaultyLog {
             return Box::pin(std::future::ready(Err(error)));
         }
         let ms = self.faults.0.read_after_ms.load(Ordering::SeqCst);
-        let reading = self.inner.read(read);
-        Box::pin(async move {
-            let answer = reading.await;
-            pause(ms).await;
-            answer
-        })
+        self.late(self.inner.read(read), ms)
     }
 
     fn bounds(&self, topic: &TopicName) -> LogFuture<Result<Bounds, ReadError>> {

@@ -4,8 +4,10 @@
 
 mod authentication;
 mod command_line;
+mod crash;
 mod crowd;
 mod doors_agree;
+mod draining;
 mod event_stream;
 mod feed_door;
 mod heartbeat;
@@ -13,8 +15,10 @@ mod hostile_clients;
 mod join;
 mod memory_log;
 mod native_door;
+mod operations;
 mod publishing;
 mod rest_reading;
 mod resumption;
 mod slow_readers;
+mod storage_trouble;
 mod token_expiry;
