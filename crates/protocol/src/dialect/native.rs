@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Stamp;
@@ -155,8 +155,10 @@ fn publish(data: &str) -> Result<ClientMessage<'_>, String> {
         #[serde(borrow, default)]
         events: Option<&'a RawValue>,
     }
-    let has: HasEvents<'_> = serde_json::from_str(data).map_err(|error| format!("`data`: {error}"))?;
-    let events = if has.events.is_some() {
+    // One event is the usual case, and reading it twice would be its greatest cost. The word may also stand in its payload.
+    let has_events = data.contains("\"events\"")
+        && serde_json::from_str::<HasEvents<'_>>(data).map_err(|error| format!("`data`: {error}"))?.events.is_some();
+    let events = if has_events {
         serde_json::from_str::<Batch<'_>>(data).map_err(|error| format!("`data.events`: {error}"))?.events
     } else {
         vec![serde_json::from_str(data).map_err(|error| format!("`data`: {error}"))?]
@@ -227,27 +229,26 @@ pub(super) fn write_hex(value: u64, out: &mut Vec<u8>) {
     }
 }
 
-#[derive(Serialize)]
-struct Outgoing<'a> {
-    v: u8,
-    id: &'a str,
-    topic: &'a str,
-    ts: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    correlation_id: Option<&'a str>,
-    #[serde(flatten)]
-    message: &'a ServerMessage,
-}
-
 pub(super) fn encode_message(message: &ServerMessage, stamp: Stamp<'_>, out: &mut Vec<u8>) {
     let topic = match message {
         ServerMessage::Gap { topic, .. } | ServerMessage::CaughtUp { topic, .. } => topic,
         _ => TopicName::CONNECTION,
     };
-    let ts = stamp.ts_ms as f64 / 1000.0;
-    let outgoing = Outgoing { v: 1, id: stamp.id, topic, ts, correlation_id: stamp.correlation_id, message };
+    out.extend_from_slice(br#"{"v":1,"id":""#);
+    out.extend_from_slice(stamp.id.as_bytes());
+    out.extend_from_slice(br#"","topic":""#);
+    out.extend_from_slice(topic.as_bytes());
+    out.extend_from_slice(br#"","ts":"#);
+    write_seconds(stamp.ts_ms, out);
+    if let Some(id) = stamp.correlation_id {
+        write_member("correlation_id", id, out);
+    }
+    out.push(b',');
+    // The message is an object of its own: its members go on where the envelope's end.
+    let open_brace = out.len();
     // Plain structs of strings and numbers always serialise, and a Vec takes all bytes.
-    let _ = serde_json::to_writer(&mut *out, &outgoing);
+    let _ = serde_json::to_writer(&mut *out, message);
+    out.remove(open_brace);
 }
 
 /// Appends `,"name":"value"`.
