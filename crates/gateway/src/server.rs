@@ -62,6 +62,15 @@ impl Place {
     }
 }
 
+/// What a request knows of its connection; in its extensions.
+#[derive(Debug, Clone)]
+pub struct Accepted {
+    /// Counts the connection.
+    pub place: Place,
+    /// Since when (uptime) its client waits: since accept for a connection's first request, since its head was read for a later one.
+    pub since: Duration,
+}
+
 impl Default for Place {
     fn default() -> Self {
         Self(Arc::new(AtomicUsize::new(1)))
@@ -205,13 +214,18 @@ impl Accept {
         let pending = parking_lot::Mutex::new(Some((permit, asked)));
         let router = self.router.clone();
         let metrics = Arc::clone(&self.shared.metrics);
+        let (clock, accepted_at) = (self.shared.clock.clone(), self.shared.clock.uptime());
         let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-            if let Some((permit, asked)) = pending.lock().take() {
-                drop(permit);
-                metrics.handshakes_pending.dec();
-                let _ = asked.send(());
-            }
-            request.extensions_mut().insert(place.clone());
+            let since = match pending.lock().take() {
+                Some((permit, asked)) => {
+                    drop(permit);
+                    metrics.handshakes_pending.dec();
+                    let _ = asked.send(());
+                    accepted_at
+                }
+                None => clock.uptime(),
+            };
+            request.extensions_mut().insert(Accepted { place: place.clone(), since });
             router.clone().oneshot(request)
         });
         let mut http = http1::Builder::new();

@@ -19,6 +19,7 @@ pub(crate) struct Turn {
     pub(crate) resume: Vec<ConnectionId>,
     pub(crate) dead: Vec<ConnectionId>,
     pub(crate) sent_bytes: u64,
+    pub(crate) received_bytes: u64,
 }
 
 pub(crate) struct Entry<S> {
@@ -220,5 +221,10 @@ impl<A: Application> Connections<'_, A> {
     /// Bytes written since the last call.
     pub fn take_sent_bytes(&mut self) -> u64 {
         std::mem::take(&mut self.turn.sent_bytes)
+    }
+
+    /// Bytes read since the last call, frame headers included.
+    pub fn take_received_bytes(&mut self) -> u64 {
+        std::mem::take(&mut self.turn.received_bytes)
     }
 }

@@ -116,7 +116,7 @@ struct Worker<A: Application> {
 impl<A: Application> Worker<A> {
     fn new(poll: Poll, mailbox: Mailbox<A>, settings: Settings, clock: Clock, application: A) -> Self {
         let now = deciseconds(clock.uptime());
-        let turn = Turn { now, flush: Vec::new(), resume: Vec::new(), dead: Vec::new(), sent_bytes: 0 };
+        let turn = Turn { now, flush: Vec::new(), resume: Vec::new(), dead: Vec::new(), sent_bytes: 0, received_bytes: 0 };
         Self {
             poll,
             mailbox,
@@ -229,6 +229,7 @@ impl<A: Application> Worker<A> {
         };
         let mut connection = Connection::new(stream, self.generation, self.turn.now);
         if !unread.is_empty() {
+            self.turn.received_bytes += unread.len() as u64;
             connection.unread = Some(Box::new(unread));
             self.turn.resume.push(id);
         }
@@ -286,6 +287,7 @@ impl<A: Application> Worker<A> {
                 Ok(Some(n)) => {
                     connection.heard_at = self.turn.now;
                     share = share.saturating_sub(n);
+                    self.turn.received_bytes += n as u64;
                     connection.input_left = to_end || n == buffer.len();
                     let more = connection.input_left;
                     self.take_input(id, &mut buffer[..n]);

@@ -241,6 +241,10 @@ impl Application for Gate {
         if sent > 0 {
             self.shared.metrics.ws_sent_bytes.inc_by(sent);
         }
+        let received = connections.take_received_bytes();
+        if received > 0 {
+            self.shared.metrics.ws_received_bytes.inc_by(received);
+        }
     }
 
     fn tick(&mut self, io: &mut Io<'_>, session: &mut Session) {

@@ -23,14 +23,16 @@ use super::ticket::{Admission, Ticket};
 use crate::http::Failure;
 use crate::http::credential::identify;
 use crate::http::params::Params;
-use crate::server::Place;
+use crate::server::Accepted;
 
 /// Topics of one stream: every event's `id:` line names a position in each.
 const TOPICS_MAX: usize = 32;
 
 pub(super) async fn open(State(doors): State<Arc<Doors>>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
-    match doors.open_stream(&parts).await {
+    let answer = doors.open_stream(&parts).await;
+    doors.handshake_answered(parts.extensions.get().map(|accepted: &Accepted| accepted.since));
+    match answer {
         Ok(response) => response,
         Err(failure) => {
             doors.shared.metrics.handshake(SSE.name, "refused");
@@ -58,7 +60,7 @@ impl Doors {
         if self.shared.draining() {
             return Err(Failure::new(ErrorCode::Unavailable, "the server is going away; try again"));
         }
-        let Some(place) = parts.extensions.get::<Place>().cloned() else {
+        let Some(Accepted { place, .. }) = parts.extensions.get().cloned() else {
             return Err(Failure::new(ErrorCode::Internal, "this connection cannot carry a stream"));
         };
         let mut joined = Vec::with_capacity(topics.len());

@@ -1,6 +1,7 @@
 //! The WebSocket doors' handshakes: who is it, may they be here, and then over to the reactor.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
@@ -22,7 +23,7 @@ use super::ticket::{Admission, Refused, Ticket};
 use crate::http::Failure;
 use crate::http::credential::identify;
 use crate::http::params::Params;
-use crate::server::Place;
+use crate::server::{Accepted, Place};
 
 pub(super) async fn native(State(doors): State<Arc<Doors>>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
@@ -51,6 +52,21 @@ type Admitted = Result<(Arc<Identity>, Option<(TopicName, StartRequest)>), Failu
 
 impl Doors {
     async fn shake_hands(self: Arc<Self>, door: &'static Door, parts: Parts, admitted: Admitted) -> Response {
+        let since = parts.extensions.get().map(|accepted: &Accepted| accepted.since);
+        let response = Arc::clone(&self).answer(door, parts, admitted).await;
+        self.handshake_answered(since);
+        response
+    }
+
+    /// Counts how long a client waited for its handshake's answer.
+    pub(super) fn handshake_answered(&self, since: Option<Duration>) {
+        if let Some(since) = since {
+            let waited = self.shared.clock.uptime().saturating_sub(since);
+            self.shared.metrics.handshake_seconds.observe(waited.as_secs_f64());
+        }
+    }
+
+    async fn answer(self: Arc<Self>, door: &'static Door, parts: Parts, admitted: Admitted) -> Response {
         let metrics = &self.shared.metrics;
         let upgrade = match handshake::accept(&parts.method, parts.version, &parts.headers) {
             Ok(upgrade) => upgrade,
@@ -74,7 +90,7 @@ impl Doors {
         }
         let accept = handshake::accept_key(upgrade.key);
         let browser = parts.headers.contains_key(ORIGIN);
-        let Some(place) = parts.extensions.get::<Place>().cloned() else {
+        let Some(Accepted { place, .. }) = parts.extensions.get().cloned() else {
             return Failure::new(ErrorCode::Internal, "this connection cannot be upgraded").into_response();
         };
         let ticket = match admitted {

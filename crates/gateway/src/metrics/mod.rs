@@ -49,14 +49,12 @@ pub struct Metrics {
     pub replay_events: Histogram,
     /// From the log's call to its acknowledgement, in seconds.
     pub append_seconds: Histogram,
-    /// From accept to the handshake's answer, in seconds.
+    /// From accept to the handshake's answer, accepted or not, in seconds; on a connection that carried requests before, from the request.
     pub handshake_seconds: Histogram,
     /// Connections whose handshake is not finished, now.
     pub handshakes_pending: Gauge,
     /// Connections refused at accept, because too many are open or in a handshake.
     pub accepts_refused: Counter,
-    /// Connections closed because their private replies did not fit the outbox.
-    pub outbox_overflows: Counter,
     /// Connections closed because they accepted no bytes for too long.
     pub stalled: Counter,
     /// Pings sent to silent clients.
@@ -112,7 +110,6 @@ impl Metrics {
             handshake_seconds: seconds(),
             handshakes_pending: Gauge::default(),
             accepts_refused: Counter::default(),
-            outbox_overflows: Counter::default(),
             stalled: Counter::default(),
             heartbeats: Counter::default(),
             connections: Family::default(),
@@ -154,7 +151,6 @@ impl Metrics {
         own.register("errors", "Errors sent to clients by code", self.errors.clone());
         own.register("closes", "Connections closed by close code", self.closes.clone());
         own.register("auth_failures", "Credentials refused by code", self.auth_failures.clone());
-        own.register("outbox_overflows", "Connections closed for a full outbox", self.outbox_overflows.clone());
         own.register("stalled", "Connections closed for accepting no bytes", self.stalled.clone());
         own.register("heartbeats", "Pings sent to silent clients", self.heartbeats.clone());
         own.register("http_requests", "HTTP requests by method, route and status", self.requests.clone());
@@ -162,7 +158,7 @@ impl Metrics {
         self.registry = registry;
     }
 
-    /// Open connections of a door (`native`, `feed`, `sse`, `rest`).
+    /// Open connections of a door (`native`, `feed`, `sse`).
     #[must_use]
     pub fn connections(&self, door: &'static str) -> Gauge {
         self.connections.get_or_create_owned(&Door { door })

@@ -55,6 +55,39 @@ async fn metrics_have_their_names_and_no_people_in_their_labels() {
     assert_eq!(gateway.metric("towline_closes_total{code=\"1000\"}").await, 2.0);
 }
 
+// proves: B9
+#[tokio::test]
+async fn every_metric_of_the_operators_guide_is_there_and_fed() {
+    let gateway = Gateway::start().await;
+    let mut native = gateway.connect("alice").await;
+    native.subscribe(json!(["user:alice"])).await;
+    native.request("dance", json!({})).await;
+    let mut stream = gateway.stream("/api/v1/stream?topics=user:alice", gateway.token("alice"), None).await.ok().unwrap();
+    stream.expect("welcome", PATIENCE).await;
+    gateway.publish("user:alice", "x", json!({})).await;
+    native.expect("x", PATIENCE).await;
+    assert_eq!(gateway.get("/api/v1/agents/events", "not-a-credential").await.0, 401);
+    let received = gateway.metric("ws_received_bytes_total").await;
+    assert!(received > 40.0, "two messages were sent, and {received} bytes read");
+    assert_eq!(gateway.metric("towline_handshake_seconds_count").await, 2.0);
+    native.close().await;
+    drop(stream);
+    gateway.expect_idle().await;
+    let text = gateway.metrics().await;
+    let guide = include_str!("../../../../docs/operations.md");
+    let names: Vec<&str> = guide
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter_map(|code| code.split('{').next())
+        .filter(|name| ["towline_", "ws_", "process_"].iter().any(|prefix| name.starts_with(prefix)))
+        .collect();
+    assert!(names.len() > 30, "the guide's names were not found: {names:?}");
+    for name in names {
+        assert!(text.lines().any(|line| line.starts_with(name)), "{name} is missing in\n{text}");
+    }
+}
+
 // proves: B1, B9
 #[tokio::test]
 async fn logs_lead_from_an_id_to_its_line_and_hold_neither_tokens_nor_payloads() {
