@@ -75,6 +75,8 @@ impl Demo {
         command
             .args(["--url", &format!("http://{address}"), "--pace", options.pace, "--state"])
             .arg(options.folder.join("agent"));
+        // The agent names documents as they were given: from here they are short.
+        command.current_dir(&repository.root);
         for docs in options.docs {
             command.arg("--docs").arg(docs);
         }
@@ -128,7 +130,7 @@ pub fn run(repository: &Repository, arguments: &[String]) -> anyhow::Result<Exit
         }
     }
     if docs.is_empty() {
-        docs.extend(DOCS.iter().map(|name| repository.root.join(name)).filter(|path| path.exists()));
+        docs.extend(DOCS.iter().filter(|name| repository.root.join(name).exists()).map(PathBuf::from));
     }
     eprintln!("building (the first time takes some minutes)…");
     let status = repository.cargo().args(["build", "--package", "towline", "--package", "towline-demo", "--bins"]).status()?;

@@ -4,7 +4,7 @@
 //! workspace's features, so that no crate is built a third time.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
@@ -176,7 +176,7 @@ fn browser(repository: &Repository) -> anyhow::Result<Outcome> {
     let chromium = install::browser()?;
     install::node_packages(repository, Path::new(BROWSER))?;
     let folder = Scratch::new(repository, "browser")?;
-    let docs = [repository.root.join("docs"), repository.root.join("README.md")];
+    let docs = ["docs", "README.md"].map(PathBuf::from);
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let mut demo = Demo::start(repository, &Options { listen, folder: &folder.0, docs: &docs, pace: "300ms", log: "warn" })?;
     let mut page = Group::start(
