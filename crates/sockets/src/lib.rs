@@ -12,6 +12,7 @@ mod io;
 mod mailbox;
 mod pipe;
 mod platform;
+mod reactor;
 mod worker;
 
 pub use application::{Application, Ended};
@@ -19,5 +20,5 @@ pub use io::{Connections, Io};
 pub use mailbox::{Arrival, ConnectionId, Mailbox, MailboxFull};
 pub use pipe::{PipeBody, Source};
 pub use platform::prepare_socket;
+pub use reactor::{Reactor, Settings};
 pub use towline_websocket as websocket;
-pub use worker::{Reactor, Settings};

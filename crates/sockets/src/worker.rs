@@ -1,48 +1,22 @@
 //! The loop: wait, drain all input, write once.
 
 use std::io;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use mio::event::Event;
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 use towline_clock::Clock;
-use towline_websocket::{Decoder, Limits, Message, Opcode, ProtocolError, Role};
+use towline_websocket::{Decoder, Message, Opcode, ProtocolError, Role};
 
 use crate::application::{Application, Ended};
 use crate::connection::{Connection, Phase, Stream, deciseconds};
 use crate::io::{Connections, Entry, Io, Turn};
 use crate::mailbox::{Arrival, ConnectionId, Letter, Mailbox};
+use crate::reactor::Settings;
 
-/// What a reactor may use.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Threads, each with its own sockets.
-    pub workers: usize,
-    /// Bounds of what a client may send.
-    pub limits: Limits,
-    /// A connection whose own replies wait in more bytes than this is not read from until they are gone.
-    pub replies_bytes_max: usize,
-    /// How long a closing connection may take to answer the close frame.
-    pub close_timeout: Duration,
-    /// Letters that may wait for a worker before newcomers are refused.
-    pub arrivals_max: usize,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            workers: std::thread::available_parallelism().map_or(1, usize::from),
-            limits: Limits::default(),
-            replies_bytes_max: 16 * 1024,
-            close_timeout: Duration::from_secs(5),
-            arrivals_max: 4096,
-        }
-    }
-}
-
-const WAKE: Token = Token(usize::MAX);
+/// Wakes a worker for its mailbox.
+pub(crate) const WAKE: Token = Token(usize::MAX);
 /// One buffer per worker, for all reads.
 const READ_BUFFER_BYTES: usize = 64 * 1024;
 /// What one connection may feed in before the others get their turn.
@@ -51,56 +25,8 @@ const READ_BYTES_PER_TURN: usize = 4 * READ_BUFFER_BYTES;
 const TICK: Duration = Duration::from_millis(250);
 const TICK_PARTS: u32 = 4;
 
-/// The running workers.
-pub struct Reactor<A: Application> {
-    mailboxes: Vec<Mailbox<A>>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl<A: Application> Reactor<A> {
-    /// Starts the workers; `make` builds the application of each, and is told its number and mailbox.
-    ///
-    /// # Errors
-    /// If the system gives no threads or no readiness queues.
-    pub fn start(settings: &Settings, clock: &Clock, mut make: impl FnMut(usize, Mailbox<A>) -> A) -> io::Result<Self>
-    where
-        A: Send,
-    {
-        let mut reactor = Self { mailboxes: Vec::new(), threads: Vec::new() };
-        for number in 0..settings.workers.max(1) {
-            let poll = Poll::new()?;
-            let mailbox = Mailbox::new(Waker::new(poll.registry(), WAKE)?, settings.arrivals_max);
-            let application = make(number, mailbox.clone());
-            let (settings, clock, own) = (settings.clone(), clock.clone(), mailbox.clone());
-            let thread = std::thread::Builder::new()
-                .name(format!("sockets-{number}"))
-                .spawn(move || Worker::new(poll, own, settings, clock, application).run())?;
-            reactor.mailboxes.push(mailbox);
-            reactor.threads.push(thread);
-        }
-        Ok(reactor)
-    }
-
-    /// The ways in, one per worker.
-    #[must_use]
-    pub fn mailboxes(&self) -> &[Mailbox<A>] {
-        &self.mailboxes
-    }
-
-    /// Drops every connection at once and waits for the threads. To part politely, have the application close them first.
-    pub fn stop(mut self) {
-        for mailbox in &self.mailboxes {
-            mailbox.post(Letter::Stop);
-        }
-        for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("a socket worker had panicked");
-            }
-        }
-    }
-}
-
-struct Worker<A: Application> {
+/// One thread with its sockets.
+pub(crate) struct Worker<A: Application> {
     poll: Poll,
     mailbox: Mailbox<A>,
     settings: Settings,
@@ -114,7 +40,7 @@ struct Worker<A: Application> {
 }
 
 impl<A: Application> Worker<A> {
-    fn new(poll: Poll, mailbox: Mailbox<A>, settings: Settings, clock: Clock, application: A) -> Self {
+    pub(crate) fn new(poll: Poll, mailbox: Mailbox<A>, settings: Settings, clock: Clock, application: A) -> Self {
         let now = deciseconds(clock.uptime());
         let turn = Turn { now, flush: Vec::new(), resume: Vec::new(), dead: Vec::new(), sent_bytes: 0, received_bytes: 0 };
         Self {
@@ -131,7 +57,7 @@ impl<A: Application> Worker<A> {
         }
     }
 
-    fn run(mut self) {
+    pub(crate) fn run(mut self) {
         let mut events = Events::with_capacity(1024);
         let mut letters = Vec::new();
         // Ticks come at real time even when a test drives the clock that the decisions use.
