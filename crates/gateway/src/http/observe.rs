@@ -11,39 +11,36 @@ use towline_protocol::ErrorCode;
 
 use crate::shared::Shared;
 
-/// Identifies a request in the logs: the trace id of its `traceparent` if it has one, else a fresh one. Handlers find it in the
-/// request's extensions.
-#[derive(Debug, Clone)]
-pub struct TraceId(pub String);
-
+/// Leads from an answer to its line in the log: the trace id of the request's `traceparent` if it has one, else a fresh one.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// Asked for every few seconds by machines: their lines would bury the others.
 const QUIET: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 
-pub(super) async fn observe(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
+pub(super) async fn observe(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let began = shared.clock.uptime();
     let method = request.method().clone();
     // The pattern and never the path: paths hold user ids, queries hold tokens.
-    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let route = matched.as_ref().map_or("unmatched", MatchedPath::as_str);
     let trace_id = trace_id(request.headers()).unwrap_or_else(|| uuid::Uuid::now_v7().simple().to_string());
-    request.extensions_mut().insert(TraceId(trace_id.clone()));
     let mut response = next.run(request).await;
     let seconds = shared.clock.uptime().saturating_sub(began).as_secs_f64();
     let status = response.status().as_u16();
-    shared.metrics.request(&method, &route, status, seconds);
+    shared.metrics.request(&method, route, status, seconds);
     let code = response.extensions().get::<ErrorCode>().copied();
     if let Some(code) = code {
         shared.metrics.error(code);
     }
     let code = code.map(ErrorCode::as_str);
     let duration_ms = (seconds * 1e6).round() / 1e3;
-    if QUIET.contains(&route.as_str()) {
+    if QUIET.contains(&route) {
         tracing::debug!(%method, route, status, duration_ms, trace_id, code, "request");
     } else if shared.request_lines.take(&shared.clock, status) {
         tracing::info!(%method, route, status, duration_ms, trace_id, code, "request");
     }
-    set_headers(response.headers_mut(), &trace_id);
+    set_headers(response.headers_mut(), trace_id);
     response
 }
 
@@ -57,18 +54,19 @@ fn trace_id(headers: &HeaderMap) -> Option<String> {
 }
 
 /// Answers are nobody's page, nobody's frame and nobody's cache entry, unless a handler said otherwise.
-fn set_headers(headers: &mut HeaderMap, trace_id: &str) {
+fn set_headers(headers: &mut HeaderMap, trace_id: String) {
+    headers.reserve(8);
     for (name, value) in [
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (REFERRER_POLICY, "no-referrer"),
         (X_FRAME_OPTIONS, "DENY"),
         (CACHE_CONTROL, "no-store"),
         (CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
-        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (CROSS_ORIGIN_RESOURCE_POLICY, "same-origin"),
     ] {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
-    if let Ok(value) = HeaderValue::from_str(trace_id) {
+    if let Ok(value) = HeaderValue::try_from(trace_id) {
         headers.entry(REQUEST_ID).or_insert(value);
     }
 }

@@ -55,14 +55,23 @@ pub(super) async fn collect(
     whole_max: Duration,
 ) -> Result<Bytes, Failure> {
     let all = async {
+        // Almost every body is one piece, which needs no copy.
+        let mut first = Bytes::new();
         let mut collected = BytesMut::new();
         while let Some(piece) = next_piece(&mut body, pause_max).await? {
-            if collected.len() + piece.len() > bytes_max {
+            if first.len().max(collected.len()) + piece.len() > bytes_max {
                 return Err(too_large(bytes_max));
+            }
+            if first.is_empty() {
+                first = piece;
+                continue;
+            }
+            if collected.is_empty() {
+                collected.extend_from_slice(&first);
             }
             collected.extend_from_slice(&piece);
         }
-        Ok(collected.freeze())
+        Ok(if collected.is_empty() { first } else { collected.freeze() })
     };
     let late = |_| Failure::new(ErrorCode::InvalidFormat, "the body did not arrive in time");
     tokio::time::timeout(whole_max, all).await.map_err(late)?

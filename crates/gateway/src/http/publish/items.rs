@@ -8,42 +8,56 @@ use towline_protocol::{ErrorCode, PublishItem, Refusal};
 
 use crate::http::failure::Failure;
 
-/// The items of a body, at most `items_max`.
-pub(super) fn of(body: &[u8], items_max: usize) -> Result<Vec<&RawValue>, Failure> {
-    let not_json = |error: serde_json::Error| Failure::new(ErrorCode::JsonParse, format!("the body is not JSON: {error}"));
-    match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
+/// The items of a body, at most `items_max`, or why one is none.
+pub(super) fn of(body: &[u8], items_max: usize) -> Result<Vec<Result<PublishItem<'_>, Refusal>>, Failure> {
+    let not_json = |error: &dyn fmt::Display| Failure::new(ErrorCode::JsonParse, format!("the body is not JSON: {error}"));
+    let body = std::str::from_utf8(body).map_err(|error| not_json(&error))?;
+    match body.bytes().find(|byte| !byte.is_ascii_whitespace()) {
         None => Err(Failure::new(ErrorCode::JsonParse, "the body is empty; send an event, an array of events, or NDJSON")),
         Some(b'[') => {
-            let mut json = serde_json::Deserializer::from_slice(body);
-            let items = json.deserialize_seq(Items { items_max }).map_err(not_json)?;
-            json.end().map_err(not_json)?;
-            items.ok_or_else(|| {
+            let mut json = serde_json::Deserializer::from_str(body);
+            let items = json.deserialize_seq(Items { items_max }).map_err(|error| not_json(&error))?;
+            json.end().map_err(|error| not_json(&error))?;
+            let items = items.ok_or_else(|| {
                 Failure::new(
                     ErrorCode::TooLarge,
                     format!(
                         "an array may have at most {items_max} events; send more as NDJSON (Content-Type: application/x-ndjson)"
                     ),
                 )
-            })
+            })?;
+            Ok(items.into_iter().map(|item| read_text(item.get())).collect())
         }
-        Some(_) => Ok(vec![serde_json::from_slice(body).map_err(not_json)?]),
+        // The whole body is the item, so it is read once, unless something is wrong with it.
+        Some(_) => {
+            let item = read_text(body);
+            if item.is_err() {
+                serde_json::from_str::<serde::de::IgnoredAny>(body).map_err(|error| not_json(&error))?;
+            }
+            Ok(vec![item])
+        }
     }
 }
 
-/// One item. serde would also read an array as a struct, so it has to be an object first.
+/// One item.
 pub(super) fn read(json: &[u8]) -> Result<PublishItem<'_>, Refusal> {
-    if json.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+    read_text(std::str::from_utf8(json).map_err(|error| not_json(&error))?)
+}
+
+/// serde would also read an array as a struct, so it has to be an object first.
+fn read_text(json: &str) -> Result<PublishItem<'_>, Refusal> {
+    if json.bytes().find(|byte| !byte.is_ascii_whitespace()) != Some(b'{') {
         // What is no JSON at all is told so.
-        serde_json::from_slice::<serde::de::IgnoredAny>(json).map_err(|error| not_json(&error))?;
+        serde_json::from_str::<serde::de::IgnoredAny>(json).map_err(|error| not_json(&error))?;
         return Err(Refusal::new(ErrorCode::InvalidFormat, "an event must be a JSON object with `topic` and `type`"));
     }
-    serde_json::from_slice(json).map_err(|error| match error.classify() {
+    serde_json::from_str(json).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => Refusal::new(ErrorCode::InvalidFormat, error.to_string()),
         _ => not_json(&error),
     })
 }
 
-fn not_json(error: &serde_json::Error) -> Refusal {
+fn not_json(error: &dyn fmt::Display) -> Refusal {
     Refusal::new(ErrorCode::JsonParse, format!("not JSON: {error}"))
 }
 
@@ -87,9 +101,13 @@ mod tests {
         assert_eq!(count("[]"), Ok(0));
         assert_eq!(count("[{}, 1, \"x\"]"), Ok(3));
         assert_eq!(count("[1,2,3,4]"), Err(ErrorCode::TooLarge));
-        for bad in ["", "  ", "{", "[1,", "[1] x", "{} {}", "nonsense", "\u{feff}{}"] {
+        for bad in ["", "  ", "{", "[1,", "[1] x", "{} {}", "nonsense", "\u{feff}{}", "{\"topic\":\"a\",\"type\":\"b\"} {}"] {
             assert_eq!(count(bad), Err(ErrorCode::JsonParse), "{bad}");
         }
+        assert_eq!(
+            of(b"{\"topic\":\"\xff\"}", 3).map(|items| items.len()).map_err(|failure| failure.error().code),
+            Err(ErrorCode::JsonParse)
+        );
     }
 
     #[test]
@@ -104,6 +122,7 @@ mod tests {
             (br#"{"topic":"a","#, ErrorCode::JsonParse, "not JSON"),
             (b"\xff", ErrorCode::JsonParse, "not JSON"),
             (b"{\"topic\":\"\xff\",\"type\":\"b\"}", ErrorCode::JsonParse, "not JSON"),
+            (b"{\"topic\":\"a\",\"type\":\"b\",\"unknown\":\"\xff\"}", ErrorCode::JsonParse, "not JSON"),
         ] {
             let refusal = read(json).unwrap_err();
             assert_eq!(refusal.code, code, "{refusal:?}");

@@ -13,7 +13,6 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
-use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use towline_auth::Identity;
@@ -61,18 +60,18 @@ pub(super) async fn publish(State(shared): State<Arc<Shared>>, request: Request)
         }
         return ndjson::publish(shared, identity, body, is_ndjson(&parts.headers, &ACCEPT)).await;
     }
-    json(&shared, &identity, &parts, body, atomic).await
+    let bytes_max = body::declared_bytes(&parts.headers, shared.config.rest.body_bytes_max)?;
+    // The head and the body share the connection's read buffer, which is used again once nobody holds a piece of it.
+    drop(parts);
+    json(&shared, &identity, body, bytes_max, atomic).await
 }
 
-async fn json(shared: &Shared, identity: &Identity, parts: &Parts, body: Body, atomic: bool) -> Result<Response, Failure> {
+async fn json(shared: &Shared, identity: &Identity, body: Body, bytes_max: usize, atomic: bool) -> Result<Response, Failure> {
     let rest = &shared.config.rest;
-    let bytes_max = body::declared_bytes(&parts.headers, rest.body_bytes_max)?;
     let _place = shared.reserve_publish_bytes(bytes_max)?;
     let text = body::collect(body, bytes_max, rest.body_timeout, rest.request_timeout).await?;
     let events = &shared.config.events;
-    let items = items::of(&text, events.batch_events_max)?;
-    let prepared = prepare(identity, items.iter().map(|raw| items::read(raw.get().as_bytes())), &events.limits());
-    drop(items);
+    let prepared = prepare(identity, items::of(&text, events.batch_events_max)?.into_iter(), &events.limits());
     drop(text);
     let results = within(shared, shared.store(prepared, atomic)).await.map_err(|_| {
         Failure::new(
