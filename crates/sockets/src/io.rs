@@ -159,6 +159,8 @@ impl Io<'_> {
         }
         self.connection.phase = Phase::Closing(ended);
         self.connection.closing_at = self.turn.now;
+        // The peer's own close frame has to be read, whatever the application was waiting for.
+        self.resume();
     }
 
     pub(crate) fn flush_later(&mut self) {
