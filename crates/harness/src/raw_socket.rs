@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -197,13 +196,25 @@ impl RawSocket {
         total
     }
 
-    /// Reads at most `bytes_max` bytes, waiting for the first of them no longer than `timeout`.
-    pub async fn read_some(&mut self, bytes_max: usize, timeout: Duration) -> Vec<u8> {
-        if self.buffer.is_empty() {
-            let _ = tokio::time::timeout(timeout, self.stream.read_buf(&mut self.buffer)).await;
+    /// The next chunk of a body in chunked transfer coding (RFC 9112, 7.1); empty at its end.
+    ///
+    /// # Panics
+    /// If the connection ends within one.
+    pub async fn chunk(&mut self) -> Vec<u8> {
+        loop {
+            if let Some(end) = self.buffer.windows(2).position(|two| two == b"\r\n") {
+                let size = std::str::from_utf8(&self.buffer[..end]).ok().and_then(|text| usize::from_str_radix(text, 16).ok());
+                let Some(size) = size else { self.transcript.fail("the chunk has no size") };
+                if self.buffer.len() >= end + 2 + size + 2 {
+                    let chunk = self.buffer[end + 2..end + 2 + size].to_vec();
+                    self.buffer.drain(..end + 2 + size + 2);
+                    return chunk;
+                }
+            }
+            if !self.fill().await {
+                self.transcript.fail("the connection ended within a chunk");
+            }
         }
-        let rest = self.buffer.split_off(self.buffer.len().min(bytes_max));
-        std::mem::replace(&mut self.buffer, rest)
     }
 
     /// False if the connection has ended, in order or not.

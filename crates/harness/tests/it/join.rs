@@ -133,7 +133,7 @@ impl World {
         if client.socket.is_none() {
             let mut handshake = self.gateway.native().bearer(SERVICE_KEY);
             if self.random.bool() {
-                handshake = handshake.receive_buffer(4096);
+                handshake = handshake.receive_buffer(16 * 1024);
             }
             let mut socket = handshake.open().await;
             socket.expect("welcome", PATIENCE).await;
@@ -175,8 +175,8 @@ impl World {
                 self.clients[at].socket = Some(socket);
                 return false;
             }
-            // The one reason to close: a history that changed under a reader that was behind. It comes back and is told.
-            Err((code, reason)) if code == 1011 && reason.contains("history") => return false,
+            // A history that changed under a reader that was behind. It comes back and is told.
+            Err((1011, reason)) if reason.contains("history") => return false,
             Err((code, reason)) => self.fail(at, &socket, &format!("closed with {code} {reason}")),
         };
         if let Err(why) = self.check(at, &packet) {

@@ -121,7 +121,7 @@ async fn each_refusal_of_a_whole_request_has_its_status() {
         let (got, answer) = gateway.post_events("", body).await;
         assert_eq!((got, &answer["error"]["code"]), (status, &json!(code)), "{body}: {answer}");
     }
-    let many = format!("[{}]", vec![r#"{"topic":"a","type":"x"}"#; 11].join(","));
+    let many = format!("[{}]", [r#"{"topic":"a","type":"x"}"#; 11].join(","));
     let (status, answer) = gateway.post_events("", &many).await;
     assert_eq!((status, answer["error"]["message"].as_str().unwrap().contains("NDJSON")), (413, true));
     let large = json!({"topic": "a", "type": "x", "data": "x".repeat(100_000)}).to_string();
