@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
-use towline_log::{AppendError, Appended, NewEvent};
+use towline_log::{AppendError, Appended, NewEvent, TopicName};
 
 /// One call of `append`, waiting.
 pub(crate) struct Job {
@@ -15,6 +15,9 @@ pub(crate) struct Job {
     pub bytes: usize,
     pub reply: oneshot::Sender<Result<Vec<Appended>, AppendError>>,
 }
+
+/// How far [`AppendQueue::holds_any_of`] looks: enough for a burst, little enough to look under the lock.
+const LOOK_AHEAD_EVENTS: usize = 64;
 
 /// What the writer finds.
 pub(crate) enum Taken {
@@ -109,6 +112,13 @@ impl AppendQueue {
         state.bytes -= bytes;
         state.events -= jobs.iter().map(|job| job.events.len()).sum::<usize>();
         Taken::Jobs(jobs)
+    }
+
+    /// Whether an event for one of these topics is among the next that wait.
+    pub fn holds_any_of(&self, topics: &[TopicName]) -> bool {
+        let state = self.state.lock();
+        let next = state.jobs.iter().flat_map(|job| &job.events).take(LOOK_AHEAD_EVENTS);
+        next.into_iter().any(|event| topics.contains(&event.topic))
     }
 
     /// Refuses what comes from now on; what is waiting is still taken. The first reason stands.

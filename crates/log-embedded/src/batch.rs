@@ -163,15 +163,16 @@ impl Batch {
 }
 
 impl BatchTopic {
-    /// The records as a follower gets them: slices of the batch's bytes.
-    pub fn records(&self, bytes: &Bytes) -> Vec<Record> {
+    /// The records as a follower gets them. Copied: a slice would keep the whole batch, with what others wrote into it, in memory
+    /// for as long as a quiet topic's window holds its one event.
+    pub fn records(&self, bytes: &[u8]) -> Vec<Record> {
         self.placed
             .iter()
             .filter_map(|placed| match &placed.memory {
                 Some(record) => Some(record.clone()),
                 None => {
                     let end = placed.start + placed.frame_bytes;
-                    let body = bytes.slice(end - placed.body_bytes..end);
+                    let body = Bytes::copy_from_slice(&bytes[end - placed.body_bytes..end]);
                     debug_assert!(placed.frame_bytes >= FRAME_HEAD_BYTES + FIXED_BYTES);
                     let Placed { offset, ts_ms, id_len, kind_len, extras_len, .. } = *placed;
                     Record::new(offset, offset - 1, ts_ms, body, id_len, kind_len, extras_len)

@@ -15,6 +15,7 @@ mod counters;
 mod dedup;
 mod engine;
 mod files;
+mod handout;
 mod index;
 mod off_thread;
 mod open_error;

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use towline_log::{AppendError, Durability, Follower, Record};
+use bytes::BytesMut;
+use towline_log::{AppendError, Durability, Follower};
 use towline_protocol::Epoch;
 
 use crate::append_queue::{Job, Taken};
 use crate::batch::{Batch, SegmentTail};
 use crate::counters::add;
 use crate::files::{Files, LogFile, is_full, write_all_at};
+use crate::handout::{Handout, Watched};
 use crate::index::SegmentState;
 use crate::segment::{self, HEADER_BYTES, SegmentHeader};
 use crate::shared::Shared;
@@ -35,7 +36,12 @@ pub(crate) struct Writer {
     /// Since when (by the clock's uptime) the segment has bytes that were acknowledged and not synced.
     unsynced_since: Option<Duration>,
     buffer: BytesMut,
+    /// A committed batch that goes out with the next one; never kept over an empty queue.
+    held: Option<Handout>,
 }
+
+/// A commit of more topics than this goes out at once: the gain is in few hot ones, and looking is not free.
+const LOOKED_AT_MAX: usize = 64;
 
 /// Why a batch was not committed.
 enum CommitError {
@@ -58,7 +64,7 @@ impl Drop for EndGuard {
 
 impl Writer {
     pub fn new(shared: Arc<Shared>, active: ActiveSegment) -> Self {
-        Self { shared, active, unsynced_since: None, buffer: BytesMut::new() }
+        Self { shared, active, unsynced_since: None, buffer: BytesMut::new(), held: None }
     }
 
     /// Runs until the queue is closed or the device fails. Returns whether everything acknowledged is on the device.
@@ -71,12 +77,14 @@ impl Writer {
                 Taken::Jobs(jobs) => self.commit_or_answer(jobs).and_then(|()| self.sync_if_due(interval)),
                 Taken::Idle => self.sync(),
                 Taken::Closed => {
+                    self.release();
                     let failed = matches!(self.shared.queue.refusal(), Some(AppendError::Failed(_)));
                     let synced = !failed && (self.unsynced_since.is_none() || self.sync().is_ok());
                     return synced;
                 }
             };
             if let Err(why) = outcome {
+                self.release();
                 self.shared.queue.fail(&why);
                 return false;
             }
@@ -93,7 +101,12 @@ impl Writer {
                 let _ = job.reply.send(Err(error.clone()));
             }
         };
-        match self.commit(jobs) {
+        let committed = self.commit(jobs);
+        if committed.is_err() {
+            // What is committed does not share the fate of what is not.
+            self.release();
+        }
+        match committed {
             Ok(()) => Ok(()),
             Err((jobs, CommitError::Device(why))) => {
                 answer(jobs, &AppendError::Failed(why.clone()));
@@ -211,24 +224,48 @@ impl Writer {
             add(&self.shared.counters.trimmed, trimmed);
         }
         self.remember(&batch);
-        let bytes = if handed.is_empty() {
-            batch.bytes.clear();
-            self.buffer = batch.bytes;
-            Bytes::new()
-        } else {
-            let bytes = batch.bytes.split().freeze();
-            // The rest of the buffer is used again once the followers let go of their slices.
-            self.buffer = batch.bytes;
-            bytes
-        };
-        for (follower, at) in handed {
+        let watched = |(follower, at): (Arc<dyn Follower>, usize)| {
             let part = &batch.topics[at];
-            let records: Vec<Record> = part.records(&bytes);
-            follower.committed(Epoch(part.epoch), &records);
+            Watched { follower, topic: part.id, epoch: Epoch(part.epoch), records: part.records(&batch.bytes) }
+        };
+        let handout = Handout {
+            watched: handed.into_iter().map(watched).collect(),
+            answers: jobs.into_iter().map(|job| job.reply).zip(batch.answers).collect(),
+        };
+        batch.bytes.clear();
+        self.buffer = batch.bytes;
+        // A publisher that is faster than the device would have its followers called for each commit, and each call may be a write to
+        // thousands of sockets. So what more is waiting for the same topics goes out together: at most two commits, and
+        // never longer than work is waiting.
+        if self.held.is_none() && self.more_is_coming(&handout) {
+            self.held = Some(handout);
+            return;
         }
-        for (job, answer) in jobs.into_iter().zip(batch.answers) {
-            // Whoever no longer waits does not care.
-            let _ = job.reply.send(Ok(answer));
+        self.release_with(handout);
+    }
+
+    fn more_is_coming(&self, handout: &Handout) -> bool {
+        (1..=LOOKED_AT_MAX).contains(&handout.watched.len()) && {
+            let index = self.shared.index.lock();
+            let watched: Vec<_> =
+                handout.watched.iter().filter_map(|watched| Some(index.get(watched.topic)?.name.clone())).collect();
+            drop(index);
+            self.shared.queue.holds_any_of(&watched)
+        }
+    }
+
+    /// Hands out what was held, if anything was.
+    fn release(&mut self) {
+        if let Some(held) = self.held.take() {
+            held.hand_out();
+        }
+    }
+
+    /// Hands out what was held and what has come since, as if it had been one batch.
+    fn release_with(&mut self, handout: Handout) {
+        match self.held.take() {
+            Some(held) => held.joined_by(handout).hand_out(),
+            None => handout.hand_out(),
         }
     }
 

@@ -206,8 +206,6 @@ impl Application for Gate {
             Note::Published(answers) => self.answer(connections, answers),
             Note::Woken(task) => {
                 if let Some(answers) = self.appends.go_on(task) {
-                    // The log first: it works while the answers are written.
-                    self.store_publishes();
                     self.answer(connections, answers);
                 }
             }

@@ -259,13 +259,14 @@ impl Gate {
         self.publishes.bytes += prepared.body_bytes();
         self.publishes.requests.push(prepared);
         self.publishes.askers.push((io.id(), id.map(Box::from)));
+        if self.publishes.events >= TOGETHER_EVENTS_MAX || self.publishes.bytes >= TOGETHER_BYTES_MAX {
+            self.store_publishes();
+        }
     }
 
-    /// Appends what all connections published in one call: one hand-over, one commit, one answer. While an earlier call is under
-    /// way the log is busy anyway: what comes meanwhile waits here and goes together, unless it is much.
+    /// Appends what all connections of this turn published in one call: one hand-over, one commit, one answer.
     pub(super) fn store_publishes(&mut self) {
-        let much = self.publishes.events >= TOGETHER_EVENTS_MAX || self.publishes.bytes >= TOGETHER_BYTES_MAX;
-        if self.publishes.requests.is_empty() || (self.appends.under_way() && !much) {
+        if self.publishes.requests.is_empty() {
             return;
         }
         let Publishes { requests, askers, .. } = std::mem::take(&mut self.publishes);

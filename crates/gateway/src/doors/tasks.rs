@@ -35,11 +35,6 @@ impl<T> Tasks<T> {
         Self { mailbox, running: Slab::new() }
     }
 
-    /// Whether one has begun and is not done.
-    pub(super) fn under_way(&self) -> bool {
-        !self.running.is_empty()
-    }
-
     /// Begins a future; its result, if it has one at once.
     pub(super) fn begin(&mut self, future: impl Future<Output = T> + Send + 'static) -> Option<T> {
         let task = self.running.vacant_key();
