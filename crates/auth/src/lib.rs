@@ -59,5 +59,5 @@ pub use issuer::IssuerConfig;
 pub use jwks::{JwksPolicy, KeyStats};
 pub use mint::{MintClaims, MintError, mint};
 pub use secret::Secret;
-pub use service_key::ServiceKey;
+pub use service_key::{SERVICE_KEY_BYTES_MIN, ServiceKey};
 pub use token::{InspectedToken, TOKEN_BYTES_MAX, inspect};

@@ -11,14 +11,14 @@ use crate::identity::{Identity, IdentityKind};
 use crate::secret::Secret;
 
 /// The shortest service key in bytes. It is guessed only online, one request at a time; 32 random bytes are what to use.
-pub(crate) const SERVICE_KEY_BYTES_MIN: usize = 8;
+pub const SERVICE_KEY_BYTES_MIN: usize = 8;
 
 /// A service that publishes or watches, known by a secret.
 #[derive(Debug, Clone)]
 pub struct ServiceKey {
     /// Who it is, for logs and for events it publishes: 1 to 128 bytes, unique.
     pub name: String,
-    /// The secret: 8 bytes at least, visible ASCII.
+    /// The secret: 8 bytes at least unless short ones are allowed, visible ASCII.
     pub secret: Secret,
     /// The topics it may watch. Default: all.
     pub subscribe: Vec<TopicPattern>,

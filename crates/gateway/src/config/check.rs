@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use towline_auth::{AuthConfig, AuthMode, AuthProblem, Authenticator, IssuerConfig, Secret, ServiceKey, SharedSecret};
+use towline_auth::{
+    AuthConfig, AuthMode, AuthProblem, Authenticator, IssuerConfig, SERVICE_KEY_BYTES_MIN, Secret, ServiceKey, SharedSecret,
+};
 use towline_clock::Clock;
 
 use super::problem::{Problem, Source};
@@ -79,6 +81,15 @@ fn credentials(config: &Config, check: &mut Check<'_>) {
         check.warnings.push(format!(
             "auth.jwt_secret has {} bytes: outside of development on loopback {SECRET_BYTES_MIN} are demanded, because who sees one token can search for a short secret off line (make one with `openssl rand -base64 32`)",
             secret.expose().len()
+        ));
+    }
+    let shortest_key = config.auth.service_keys.iter().map(|key| key.expose().len()).min();
+    if short_secret_allowed(config)
+        && let Some(bytes) = shortest_key
+        && bytes < SERVICE_KEY_BYTES_MIN
+    {
+        check.warnings.push(format!(
+            "auth.service_keys has a key of {bytes} bytes: outside of development on loopback {SERVICE_KEY_BYTES_MIN} are demanded (make one with `openssl rand -base64 32`)"
         ));
     }
     if let Err(error) = Authenticator::new(auth_config(config), Clock::system()) {
@@ -206,6 +217,7 @@ pub fn auth_config(config: &Config) -> AuthConfig {
             .iter()
             .map(|secret| SharedSecret { audiences: auth.audiences.clone(), ..SharedSecret::new(shared_secret(config, secret)) })
             .collect(),
+        short_service_keys: short_secret_allowed(config),
         service_keys: keys.map(|(i, key)| ServiceKey::for_everything(&format!("service-{}", i + 1), key.clone())).collect(),
         leeway: auth.leeway,
         expiry_leeway: auth.expiry_leeway,

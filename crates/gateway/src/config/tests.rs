@@ -181,6 +181,20 @@ fn a_short_secret_is_for_loopback_in_development_and_signs_the_same() {
 }
 
 #[test]
+fn a_short_service_key_is_for_loopback_in_development() {
+    let loaded = from_env(&[("TOWLINE_SERVICE_KEYS", "test"), ("TOWLINE_JWT_SECRET", "x")]);
+    assert!(loaded.warnings.iter().any(|text| text.contains("auth.service_keys has a key of 4 bytes")), "{:?}", loaded.warnings);
+    assert!(!loaded.config.development, "who configures a secret wants tokens to be asked for");
+    let auth = towline_auth::Authenticator::new(auth_config(&loaded.config), towline_clock::Clock::manual(1_000)).unwrap();
+    assert_eq!(&*auth.try_authenticate("test").unwrap().unwrap().subject, "service-1");
+    for elsewhere in [("TOWLINE_LISTEN", "0.0.0.0:80"), ("ENVIRONMENT", "production"), ("ENVIRONMENT", "staging")] {
+        let found = problems(Input { env: env(&[("TOWLINE_SERVICE_KEYS", "test"), elsewhere]), ..Input::default() });
+        let expected = "auth.service_keys (environment TOWLINE_SERVICE_KEYS): service_keys[0].secret must have 8 to";
+        assert!(found.iter().any(|text| text.starts_with(expected)), "{elsewhere:?}: {found:?}");
+    }
+}
+
+#[test]
 fn lists_are_read_and_print_shows_sources_and_no_secret() {
     let text = "[auth]\nservice_keys = ['key-one-secret', 'key-two-secret']\njwt_secret = '0123456789abcdef0123456789abcdef'\n\n[[auth.issuers]]\nissuer = 'https://i.example'\njwks_url = 'https://i.example/keys'\nalgorithms = ['ES256']\n\n[[auth.rules]]\nsubscribe = ['ops:events']\nclaim = 'role'\nequals = 'admin'\n\n[[log.topics]]\npattern = 'presence:*'\ndurability = 'memory'\nage = '5m'\nbytes = 'none'\n";
     let loaded = load(Input { file: file(text), ..Input::default() }).unwrap();

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use serde_json::json;
-use towline_harness::{Answer, Gateway, PATIENCE, SERVICE_KEY, TestIssuer};
+use towline_auth::{MintClaims, Secret, mint};
+use towline_harness::{Answer, Binary, Gateway, PATIENCE, SERVICE_KEY, TestIssuer};
 
 const PAGE: &str = "https://app.example.com";
 
@@ -190,4 +191,29 @@ async fn an_issuer_that_is_down_is_try_later_and_not_a_refusal() {
     assert_eq!((status, &answer["error"]["code"]), (503, &json!("UNAVAILABLE")));
     // Tokens of the shared secret are not concerned.
     gateway.connect("bob").await.expect_quiet().await;
+}
+
+// proves: A10, C11
+#[tokio::test]
+async fn four_variables_start_a_server_that_asks_for_tokens() {
+    let issuer = TestIssuer::start().await.unwrap();
+    let keys = issuer.jwks_url();
+    let binary = Binary::start(&[("TOWLINE_SERVICE_KEYS", "test"), ("TOWLINE_JWT_SECRET", "x"), ("CLERK_JWKS_URL", &keys)]).await;
+    assert_eq!(binary.get("/api/v1/agents/events?user_id=alice", "").await.0, 401);
+    assert_eq!(binary.native().try_open().await.err().unwrap().status, 401);
+    let (status, _) = binary.post_events_as("test", "", "application/json", r#"{"topic":"user:alice","type":"x"}"#).await;
+    assert_eq!(status, 200);
+    let claims = MintClaims { subject: "alice".into(), ttl: Duration::from_secs(60), ..MintClaims::default() };
+    let by_secret = mint(&Secret::new("x"), &claims, binary.clock().unix_ms()).unwrap();
+    for token in [by_secret, issuer.token("alice", binary.clock().unix_ms())] {
+        assert_eq!(binary.get("/api/v1/agents/events", &token).await.1["count"], 1);
+        let mut socket = binary.connect_with(token).await;
+        socket.subscribe(json!([{"topic": "user:alice", "from": "earliest"}])).await;
+        socket.expect("x", PATIENCE).await;
+    }
+    let output = binary.output();
+    assert!(
+        output.contains("auth.service_keys has a key of 4 bytes") && output.contains("auth.jwt_secret has 1 bytes"),
+        "{output}"
+    );
 }
