@@ -1,4 +1,4 @@
-//! Every link in the documents leads to a file that is there, and to a heading in it.
+//! Every link in the documents leads to a file that is there, and to a heading in it; every file that they name is there.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -21,6 +21,9 @@ const EXPECTED: [&str; 12] = [
     "docs/security.md",
 ];
 
+/// A path in backticks that begins with one of these is meant from the root.
+const FOLDERS: [&str; 4] = ["crates/", "xtask/", "fuzz/", "docs/"];
+
 pub fn check(repository: &Repository, files: &[PathBuf]) -> anyhow::Result<Vec<Finding>> {
     let mut findings: Vec<Finding> = EXPECTED
         .iter()
@@ -28,6 +31,11 @@ pub fn check(repository: &Repository, files: &[PathBuf]) -> anyhow::Result<Vec<F
         .map(|name| Finding::new(name, 0, "is missing"))
         .collect();
     for file in files.iter().filter(|file| has_extension(file, "md")) {
+        for (line, path) in named_files(&repository.text(file)?) {
+            if !repository.root.join(&path).exists() {
+                findings.push(Finding::new(file, line, format!("there is no {path}")));
+            }
+        }
         for (line, target) in links(&repository.text(file)?) {
             if target.contains("://") || target.starts_with("mailto:") {
                 continue;
@@ -75,6 +83,21 @@ fn links(text: &str) -> Vec<(usize, String)> {
     links
 }
 
+/// What stands in backticks and begins with one of the repository's folders, with its lines.
+fn named_files(text: &str) -> Vec<(usize, String)> {
+    let mut named = Vec::new();
+    for (at, line) in text.lines().enumerate() {
+        for code in line.split('`').skip(1).step_by(2) {
+            // A test is named behind its file: `crates/a/tests/b.rs::c`.
+            let path = code.split("::").next().unwrap_or(code);
+            if FOLDERS.iter().any(|folder| path.starts_with(folder)) && !path.contains(char::is_whitespace) {
+                named.push((at + 1, path.to_owned()));
+            }
+        }
+    }
+    named
+}
+
 fn resolve(from: &Path, link: &str) -> PathBuf {
     let mut path = from.parent().unwrap_or(Path::new("")).to_owned();
     for part in Path::new(link).components() {
@@ -104,6 +127,12 @@ mod tests {
     fn links_are_found_outside_of_code() {
         let text = "[a](x.md) and [b](../y.md#z)\n```\n[c](no)\n```\n`[d](no)` [e](#here)";
         assert_eq!(links(text), [(1, "x.md".to_owned()), (1, "../y.md#z".to_owned()), (5, "#here".to_owned())]);
+    }
+
+    #[test]
+    fn files_are_named_in_code() {
+        let text = "`crates/a/b.rs::c` and `cargo xtask docs`, crates/x\n`docs/y.md`";
+        assert_eq!(named_files(text), [(1, "crates/a/b.rs".to_owned()), (2, "docs/y.md".to_owned())]);
     }
 
     #[test]
