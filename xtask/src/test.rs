@@ -103,7 +103,7 @@ pub fn check(repository: &Repository, arguments: &[String]) -> anyhow::Result<Ex
 }
 
 fn check_stages(repository: &Repository, run: &mut Run) {
-    run.stage("fmt", || counted_as_one(&mut repository.cargo(), &["fmt", "--all", "--check"], START_PATIENCE));
+    run.stage("fmt", || counted_as_one(&mut repository.cargo(), &["fmt", "--all", "--check"], BUILD_PATIENCE));
     run.stage("tidy", || tidy::stage(repository));
     run.stage("clippy", || {
         let arguments = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
