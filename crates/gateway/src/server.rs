@@ -9,6 +9,7 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -171,6 +172,25 @@ impl Server {
     }
 }
 
+/// A connection that has not said yet what it wants.
+struct Pending {
+    _permit: OwnedSemaphorePermit,
+    gauge: Gauge,
+}
+
+impl Pending {
+    fn new(permit: OwnedSemaphorePermit, gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self { _permit: permit, gauge: gauge.clone() }
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.gauge.dec();
+    }
+}
+
 struct Accept {
     shared: Arc<Shared>,
     router: Router,
@@ -196,8 +216,7 @@ impl Accept {
             let full = self.connections.others() > self.shared.config.sockets.connections_max;
             match Arc::clone(&self.pending).try_acquire_owned() {
                 Ok(permit) if !full => {
-                    metrics.handshakes_pending.inc();
-                    tokio::spawn(self.connection(stream, permit));
+                    tokio::spawn(self.connection(stream, Pending::new(permit, &metrics.handshakes_pending)));
                 }
                 _ => {
                     metrics.accepts_refused.inc();
@@ -207,19 +226,16 @@ impl Accept {
     }
 
     /// One HTTP connection, until it ends or becomes something else.
-    fn connection(&self, stream: TcpStream, permit: OwnedSemaphorePermit) -> impl Future<Output = ()> + Send + 'static {
+    fn connection(&self, stream: TcpStream, pending: Pending) -> impl Future<Output = ()> + Send + 'static {
         let config = &self.shared.config;
         let (place, mut left, shared) = (self.connections.clone(), self.left.clone(), Arc::clone(&self.shared));
-        let (asked, mut first_request) = oneshot::channel();
-        let pending = parking_lot::Mutex::new(Some((permit, asked)));
+        let (asked, first_request) = oneshot::channel();
+        let pending = parking_lot::Mutex::new(Some((pending, asked)));
         let router = self.router.clone();
-        let metrics = Arc::clone(&self.shared.metrics);
         let (clock, accepted_at) = (self.shared.clock.clone(), self.shared.clock.uptime());
         let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
             let since = match pending.lock().take() {
-                Some((permit, asked)) => {
-                    drop(permit);
-                    metrics.handshakes_pending.dec();
+                Some((_no_longer_pending, asked)) => {
                     let _ = asked.send(());
                     accepted_at
                 }
@@ -237,34 +253,25 @@ impl Accept {
         async move {
             let _ = stream.set_nodelay(true);
             let serving = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
-            tokio::pin!(serving);
             // From accept to the whole first request: whoever is slower than this is not a client.
-            let result = tokio::select! {
-                result = &mut serving => Some(result),
-                asked = tokio::time::timeout(deadline, &mut first_request) => {
-                    if asked.is_err() {
-                        shared.metrics.handshake("http", "timeout");
-                        shared.metrics.handshakes_pending.dec();
-                        return;
-                    }
-                    None
-                }
-            };
-            let result = match result {
-                Some(result) => {
-                    if first_request.try_recv().is_err() {
-                        shared.metrics.handshakes_pending.dec();
-                    }
-                    result
-                }
-                None => {
-                    let leaving = async { left.wait_for(|left| *left).await.is_ok() };
-                    tokio::select! {
-                        result = &mut serving => result,
-                        _ = leaving => {
-                            serving.as_mut().graceful_shutdown();
-                            serving.await
+            let handshake = tokio::time::timeout(deadline, first_request);
+            let leaving = left.wait_for(|left| *left);
+            tokio::pin!(serving, handshake, leaving);
+            let (mut shaken, mut told) = (false, false);
+            let result = loop {
+                tokio::select! {
+                    result = &mut serving => break result,
+                    asked = &mut handshake, if !shaken => {
+                        shaken = true;
+                        if asked.is_err() {
+                            shared.metrics.handshake("http", "timeout");
+                            return;
                         }
+                    }
+                    // An idle connection ends at once; one with a request ends behind its answer.
+                    _ = &mut leaving, if !told => {
+                        told = true;
+                        serving.as_mut().graceful_shutdown();
                     }
                 }
             };

@@ -99,3 +99,24 @@ async fn a_draining_server_is_not_ready_and_takes_nobody_new() {
     let (status, _) = gateway.stream("/api/v1/stream?topics=a", SERVICE_KEY, None).await.err().unwrap();
     assert_eq!(status, 503);
 }
+
+/// Neither a connection that waits for its next request nor one that never said a word.
+#[tokio::test]
+async fn idle_connections_do_not_hold_a_drain_up() {
+    let an_hour = Duration::from_secs(3_600);
+    let change = move |config: &mut towline::Config| {
+        config.drain.window = Duration::ZERO;
+        config.drain.timeout = an_hour;
+        config.sockets.handshake_timeout = an_hour;
+        config.rest.keep_alive_timeout = an_hour;
+    };
+    let mut gateway = Gateway::builder().config(change).start().await;
+    let mut kept = gateway.raw().await;
+    kept.send(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    assert_eq!(kept.response().await.status, 200);
+    let mut mute = gateway.raw().await;
+    towline_harness::eventually("both are accepted", || async { gateway.server().open_connections() == 2 }).await;
+    assert_eq!(gateway.metric("towline_handshakes_pending").await, 1.0);
+    tokio::time::timeout(PATIENCE, gateway.drain()).await.expect("the drain waits for somebody idle");
+    assert_eq!((kept.until_end().await, mute.until_end().await), (0, 0));
+}
