@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use towline_log::{
     AppendError, Appended, Bounds, Epoch, EventLog, Follower, Health, LogFuture, LogStats, NewEvent, Page, Position, Read,
     ReadError, Record, TopicName,
@@ -31,6 +31,7 @@ struct Inner {
     unreadable: Mutex<Option<ReadError>>,
     acknowledge_after_ms: AtomicU64,
     read_after_ms: AtomicU64,
+    reads_held: watch::Sender<bool>,
     appends: AtomicU64,
     reads: AtomicU64,
     /// Lock order: this lock, then a follower's own.
@@ -59,14 +60,12 @@ impl FaultyLog {
         (Arc::new(Self { inner, faults: faults.clone(), runtime: Handle::current() }), faults)
     }
 
-    fn late<T: Send + 'static>(&self, work: LogFuture<T>, ms: u64) -> LogFuture<T> {
-        if ms == 0 {
-            return work;
-        }
+    /// What `work` answers, once `delay` is over too.
+    fn late<T: Send + 'static>(&self, work: LogFuture<T>, delay: impl Future<Output = ()> + Send + 'static) -> LogFuture<T> {
         let (sender, receiver) = oneshot::channel();
         self.runtime.spawn(async move {
             let answer = work.await;
-            tokio::time::sleep(Duration::from_millis(ms)).await;
+            delay.await;
             let _ = sender.send(answer);
         });
         Box::pin(async move {
@@ -98,6 +97,16 @@ impl Faults {
     /// Answers reads this much after they were made: what they say is then out of date.
     pub fn read_after(&self, delay: Duration) {
         self.0.read_after_ms.store(delay.as_millis() as u64, Ordering::SeqCst);
+    }
+
+    /// Keeps the answers of reads that are made from now on until [`Faults::release_reads`]: they say what was true before.
+    pub fn hold_reads(&self) {
+        self.0.reads_held.send_replace(true);
+    }
+
+    /// Gives the answers that were kept, and later ones at once.
+    pub fn release_reads(&self) {
+        self.0.reads_held.send_replace(false);
     }
 
     /// Keeps what followers should get until [`Faults::release_deliveries`].
@@ -169,7 +178,8 @@ impl EventLog for FaultyLog {
             return Box::pin(std::future::ready(Err(error)));
         }
         let ms = self.faults.0.acknowledge_after_ms.load(Ordering::SeqCst);
-        self.late(self.inner.append(events), ms)
+        let appending = self.inner.append(events);
+        if ms == 0 { appending } else { self.late(appending, async move { tokio::time::sleep(Duration::from_millis(ms)).await }) }
     }
 
     fn read(&self, read: Read) -> LogFuture<Result<Page, ReadError>> {
@@ -178,7 +188,16 @@ impl EventLog for FaultyLog {
             return Box::pin(std::future::ready(Err(error)));
         }
         let ms = self.faults.0.read_after_ms.load(Ordering::SeqCst);
-        self.late(self.inner.read(read), ms)
+        let reading = self.inner.read(read);
+        let mut held = self.faults.0.reads_held.subscribe();
+        if ms == 0 && !*held.borrow() {
+            return reading;
+        }
+        self.late(reading, async move {
+            tokio::time::sleep(Duration::from_millis(ms)).await;
+            // An error means that the test is over.
+            let _ = held.wait_for(|held| !*held).await;
+        })
     }
 
     fn bounds(&self, topic: &TopicName) -> LogFuture<Result<Bounds, ReadError>> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use towline_harness::{Clock, Gateway, MemoryLog, PATIENCE, Packet, Socket};
+use towline_harness::{Clock, Gateway, MemoryLog, PATIENCE, Packet, Socket, eventually};
 use towline_log::{Policies, TopicName};
 use towline_protocol::Position;
 use towline_protocol::message::StoredAt;
@@ -247,4 +247,40 @@ async fn a_lost_history_is_a_gap_on_open_sockets_too() {
     let ack = subscribe_from(&mut late, "user:alice", at(&before[2])).await;
     assert_eq!(ack["data"]["subscriptions"][0]["gap"]["reason"], "epoch_changed");
     assert_eq!(numbers(&late.expect_events(2).await), [3, 4]);
+}
+
+/// The history changes between the log's answer to a subscribe and the cursor's seat: the answer would be about events that are no more.
+#[tokio::test]
+async fn a_history_lost_while_subscribing_is_never_mistaken_for_the_new_one() {
+    let (gateway, log) = over_memory(1).await;
+    let gateway = &gateway;
+    let stored = gateway.publish_numbered("user:alice", 0, 5).await;
+    // Both on one worker or each on its own: the second meets a topic that is known there, or is the first to watch it.
+    let mut watching = Vec::new();
+    for _ in 0..2 {
+        let mut socket = gateway.connect("alice").await;
+        socket.subscribe(json!(["user:alice"])).await;
+        watching.push(socket);
+    }
+    let mut late = gateway.connect("alice").await;
+    gateway.faults().hold_reads();
+    let reads = gateway.faults().reads();
+    late.send(json!({"id": "late", "type": "subscribe", "data": {"topics": [{"topic": "user:alice", "from": at(&stored[1])}]}}))
+        .await;
+    eventually("the log was asked", || async { gateway.faults().reads() > reads }).await;
+    log.reset(&TopicName::new("user:alice").unwrap());
+    gateway.publish_numbered("user:alice", 5, 4).await;
+    for socket in &mut watching {
+        socket.expect("gap", PATIENCE).await;
+    }
+    gateway.faults().release_reads();
+    for socket in &mut watching {
+        assert_eq!(numbers(&socket.expect_events(4).await), [5, 6, 7, 8]);
+    }
+    let (code, reason) = late.expect_close(PATIENCE).await;
+    assert_eq!((code, reason.contains("history")), (1011, true), "{reason}");
+    let mut again = gateway.connect("alice").await;
+    let ack = subscribe_from(&mut again, "user:alice", at(&stored[1])).await;
+    assert_eq!(ack["data"]["subscriptions"][0]["gap"]["reason"], "epoch_changed");
+    assert_eq!(numbers(&again.expect_events(4).await), [5, 6, 7, 8]);
 }
