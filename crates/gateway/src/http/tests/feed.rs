@@ -85,8 +85,13 @@ async fn nobody_reads_anothers_feed() {
         assert_eq!(rest.get(&at("?user_id=a%20b"), KEY).await.error().0, 400);
     }
     assert_eq!(rest.get("/api/v1/agents/events?user_id=nobody", KEY).await.json()["count"], 0);
-    let query_token = format!("/api/v1/agents/events?token={}", rest.token("1", &[]));
-    assert_eq!(rest.get(&query_token, "").await.ids("events"), ["a"]);
+    let token = rest.token("1", &[]);
+    for (path, list) in [("v1/agents/events", "events"), ("v1/agents/activity", "activities")] {
+        assert_eq!(rest.get(&format!("/api/{path}?token={token}"), "").await.ids(list), ["a"], "{path}");
+        assert_eq!(rest.get(&format!("/api/{path}?token=wrong"), "").await.status, 401, "{path}");
+    }
+    let replay = rest.get(&format!("/api/ws/replay?topic=user:1&token={token}"), "").await;
+    assert_eq!(replay.status, 200, "{}", replay.text);
 }
 
 // proves: A10
