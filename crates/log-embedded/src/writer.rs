@@ -73,6 +73,9 @@ impl Writer {
         loop {
             let interval = self.shared.options.policies.relaxed_sync_interval;
             let patience = self.unsynced_since.map(|_| interval);
+            // Not a wait: where more threads want to run than there are cores, those who are about to append do so first, and share
+            // this commit; where a core is free, this returns at once.
+            std::thread::yield_now();
             let outcome = match self.shared.queue.take(self.shared.options.batch_bytes_max, patience) {
                 Taken::Jobs(jobs) => self.commit_or_answer(jobs).and_then(|()| self.sync_if_due(interval)),
                 Taken::Idle => self.sync(),

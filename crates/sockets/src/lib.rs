@@ -1,4 +1,4 @@
-//! The reactor: one thread per core, each with its own sockets, none with a buffer while idle.
+//! The reactor: a few threads, each with its own sockets, none with a buffer while idle.
 //!
 //! A worker waits for readiness, reads into one buffer that all its connections share, and writes straight from memory that all
 //! subscribers share. What a connection owns while idle is its file descriptor, a decoder's few bytes and the application's session.

@@ -15,7 +15,7 @@ use crate::worker::{WAKE, Worker};
 /// What a reactor may use.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Threads, each with its own sockets.
+    /// Threads, each with its own sockets. One for two cores by default: the others are for whoever feeds them.
     pub workers: usize,
     /// Bounds of what a client may send.
     pub limits: Limits,
@@ -30,7 +30,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            workers: std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1)),
             limits: Limits::default(),
             replies_bytes_max: 16 * 1024,
             close_timeout: Duration::from_secs(5),

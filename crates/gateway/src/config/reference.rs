@@ -73,7 +73,7 @@ pub fn reference() -> String {
         }
         // The number of cores differs from machine to machine.
         let default = if setting.key == "sockets.workers" {
-            "one per core".to_owned()
+            "one for two cores".to_owned()
         } else {
             format!("`{}`", setting.show(&Config::default()))
         };
