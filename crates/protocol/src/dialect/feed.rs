@@ -6,7 +6,7 @@ use super::{Stamp, native};
 use crate::codes::ErrorCode;
 use crate::event::EventView;
 use crate::message::{ClientMessage, ClientRequest, Decline, ServerMessage};
-use crate::timestamp::{iso, write_decimal};
+use crate::timestamp::iso;
 
 pub(super) fn decode(text: &str) -> Result<ClientRequest<'_>, Decline> {
     let request = native::decode(text)?;
@@ -31,14 +31,7 @@ pub(super) fn encode_event(event: &EventView<'_>, out: &mut Vec<u8>) {
         native::write_member(name, value, out);
     }
     native::write_member("timestamp", &iso(event.ts_ms), out);
-    out.extend_from_slice(br#","epoch":""#);
-    native::write_hex(event.epoch.0, out);
-    out.extend_from_slice(br#"","offset":"#);
-    write_decimal(event.offset, out);
-    if event.prev + 1 != event.offset {
-        out.extend_from_slice(br#","prev":"#);
-        write_decimal(event.prev, out);
-    }
+    native::write_position(event, out);
     out.extend_from_slice(event.extras);
     out.push(b'}');
 }

@@ -207,22 +207,26 @@ pub(super) fn encode_event(event: &EventView<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(event.kind.as_bytes());
     out.extend_from_slice(br#"","ts":"#);
     write_seconds(event.ts_ms, out);
-    out.extend_from_slice(br#","epoch":""#);
-    write_hex(event.epoch.0, out);
-    out.extend_from_slice(br#"","offset":"#);
-    write_decimal(event.offset, out);
-    // A hole-free client needs `prev` only where numbers are not consecutive.
-    if event.prev + 1 != event.offset {
-        out.extend_from_slice(br#","prev":"#);
-        write_decimal(event.prev, out);
-    }
+    write_position(event, out);
     out.extend_from_slice(event.extras);
     out.extend_from_slice(br#","data":"#);
     out.extend_from_slice(event.data);
     out.push(b'}');
 }
 
-pub(super) fn write_hex(value: u64, out: &mut Vec<u8>) {
+/// Appends `,"epoch":…,"offset":…`, and `prev` where numbers are not consecutive: all that a client needs to see a hole by itself.
+pub(super) fn write_position(event: &EventView<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(br#","epoch":""#);
+    write_hex(event.epoch.0, out);
+    out.extend_from_slice(br#"","offset":"#);
+    write_decimal(event.offset, out);
+    if event.prev + 1 != event.offset {
+        out.extend_from_slice(br#","prev":"#);
+        write_decimal(event.prev, out);
+    }
+}
+
+fn write_hex(value: u64, out: &mut Vec<u8>) {
     let digits = (16 - value.leading_zeros() as usize / 4).max(1);
     for at in (0..digits).rev() {
         out.push(b"0123456789abcdef"[(value >> (at * 4)) as usize & 15]);
