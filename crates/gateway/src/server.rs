@@ -17,6 +17,7 @@ use tower::ServiceExt;
 use towline_auth::AuthConfigError;
 use towline_clock::Clock;
 use towline_log::EventLog;
+use towline_sockets::give_up_after;
 
 use crate::config::Config;
 use crate::doors::{Doors, DoorsReactor};
@@ -250,6 +251,8 @@ impl Accept {
             .max_headers(config.sockets.headers_max)
             .max_buf_size(config.sockets.header_bytes_max.max(8 * 1024));
         let deadline = config.sockets.handshake_timeout;
+        // Later than the doors' own farewell to a socket that stalls, which tells the client why.
+        give_up_after(&stream, config.sockets.stall_timeout * 2);
         async move {
             let _ = stream.set_nodelay(true);
             let serving = http.serve_connection(TokioIo::new(stream), service).with_upgrades();

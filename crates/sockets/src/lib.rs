@@ -19,6 +19,6 @@ pub use application::{Application, Ended};
 pub use io::{Connections, Io};
 pub use mailbox::{Arrival, ConnectionId, Mailbox, MailboxFull};
 pub use pipe::{PipeBody, Source};
-pub use platform::prepare_socket;
+pub use platform::{give_up_after, prepare_socket};
 pub use reactor::{Reactor, Settings};
 pub use towline_websocket as websocket;

@@ -155,3 +155,23 @@ async fn a_slow_reader_gets_everything_in_the_end() {
         }
     }
 }
+
+/// The end of a stream has no way to a reader whose socket is full, and an HTTP answer has no deadline of its own: the system gives
+/// the connection up. The same for an answer of REST.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_reader_that_never_reads_does_not_hold_its_connection_for_ever() {
+    let gateway = Gateway::builder().config(|config| config.sockets.stall_timeout = std::time::Duration::from_secs(1)).start().await;
+    gateway.publish_padded("user:a", 0, 1_000, 8_000).await;
+    let mut readers = Vec::new();
+    let replay = "/api/ws/replay?topic=user:a&after=0-0&limit=1000";
+    for target in ["/api/v1/stream?topics=user:a&from=earliest", replay] {
+        let mut raw = RawSocket::connect_with_receive_buffer(gateway.address(), 4 * 1024).await;
+        let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {SERVICE_KEY}\r\n\r\n");
+        raw.send(request.as_bytes()).await.unwrap();
+        readers.push(raw);
+    }
+    // Both sockets are open on this side, and nobody reads.
+    gateway.expect_idle().await;
+    drop(readers);
+}
