@@ -161,7 +161,8 @@ async fn a_slow_reader_gets_everything_in_the_end() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_reader_that_never_reads_does_not_hold_its_connection_for_ever() {
-    let gateway = Gateway::builder().config(|config| config.sockets.stall_timeout = std::time::Duration::from_secs(1)).start().await;
+    let gateway =
+        Gateway::builder().config(|config| config.sockets.stall_timeout = std::time::Duration::from_secs(1)).start().await;
     gateway.publish_padded("user:a", 0, 1_000, 8_000).await;
     let mut readers = Vec::new();
     let replay = "/api/ws/replay?topic=user:a&after=0-0&limit=1000";
