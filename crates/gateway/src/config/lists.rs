@@ -10,7 +10,7 @@ use towline_protocol::TopicPattern;
 
 use super::load::scalar;
 use super::problem::{Problem, Source, nearest};
-use super::sections::{LogSettings, TopicRule};
+use super::sections::log::{LogSettings, TopicRule};
 use super::value::Value;
 use super::{Config, Given};
 

@@ -26,10 +26,16 @@ pub use load::{ConfigFile, Flag, Input, Loaded, load};
 pub use problem::{Problem, Problems, Source};
 pub use read::{Flags, find_file, print, read, read_duration};
 pub use reference::reference;
-pub use sections::{
-    AuthSettings, DrainSettings, Environment, EventSettings, LogFormat, LogSettings, LoggingSettings, OriginSettings,
-    RestSettings, SocketSettings, TopicRule, UserSettings,
-};
+pub use sections::Environment;
+pub use sections::auth::AuthSettings;
+pub use sections::drain::DrainSettings;
+pub use sections::events::EventSettings;
+pub use sections::log::{LogSettings, TopicRule};
+pub use sections::logging::{LogFormat, LoggingSettings};
+pub use sections::origins::OriginSettings;
+pub use sections::rest::RestSettings;
+pub use sections::sockets::SocketSettings;
+pub use sections::users::UserSettings;
 pub use setting::{Alias, Given, Meaning, Setting};
 pub use table::settings;
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 use towline_auth::Secret;
 use towline_log::Durability;
 
-use super::sections::{Environment, LogFormat};
+use super::sections::Environment;
+use super::sections::logging::LogFormat;
 
 /// A type that a setting may have.
 pub trait Value: Sized {
