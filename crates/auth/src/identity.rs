@@ -41,6 +41,9 @@ impl Identity {
     /// Whether it may watch a topic: its own `user:{sub}`, `org:{org}`, and what rules, claims or its role grant.
     #[must_use]
     pub fn may_subscribe(&self, topic: &TopicName) -> bool {
+        if topic.is_internal() && self.kind != IdentityKind::Service {
+            return false;
+        }
         let name = topic.as_str();
         let (kind, rest) = name.split_once(':').unwrap_or((name, ""));
         let own = match kind {

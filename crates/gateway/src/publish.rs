@@ -88,6 +88,12 @@ fn check(identity: &Identity, item: &PublishItem<'_>, limits: &EventLimits) -> R
             format!("{:?} may not publish to {topic}: it takes a service key or a token with a publish grant", identity.subject),
         ));
     }
+    if topic.is_gateways_own() {
+        return Err(Refusal::new(
+            ErrorCode::Forbidden,
+            format!("nobody publishes to {topic}: only the server itself writes there"),
+        ));
+    }
     NewEvent::accept(item, limits)
 }
 

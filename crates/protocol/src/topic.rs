@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 /// Where events go: `user:42`, `thread:abc`, `system`. Cheap to clone.
 ///
 /// Valid: 1 to [`TopicName::BYTES_MAX`] bytes out of `A-Z a-z 0-9 _ - . : @ | + = / ~`. Excluded on purpose: white space and `,`
-/// (list separators), `*` and `>` (wildcards of brokers), `$` (server-only names such as [`TopicName::CONNECTION`]).
+/// (list separators), `*` and `>` (wildcards of brokers), `$` (server-only names such as [`TopicName::CONNECTION`]). The only names with
+/// a `*` are the fan-in topics ([`TopicName::all_inboxes`], [`TopicName::all_controls`]).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TopicName(Arc<str>);
 
@@ -35,6 +36,14 @@ impl TopicName {
     /// The topic of server messages that belong to the connection and not to a log (B1 wants a topic on every packet).
     pub const CONNECTION: &'static str = "$connection";
 
+    /// Kinds of topics of which the gateway keeps a fan-in topic beside: what it appends to `inbox:42` stands in `inbox:*` too, so that
+    /// one cursor follows them all.
+    const FAN_INS: [&'static str; 2] = ["inbox:*", "control:*"];
+    /// Names with this prefix hold the gateway's own state: nobody else publishes there.
+    const INTERNAL_PREFIX: &'static str = "towline:";
+    /// Kinds of topics in which only the gateway writes, because what stands there was checked by it.
+    const GATEWAYS_OWN: [&'static str; 4] = ["inbox", "control", "dead-letter", "audit"];
+
     /// Checks and takes a name.
     ///
     /// # Errors
@@ -47,6 +56,7 @@ impl TopicName {
             return Err(TopicError::TooLong(name.len()));
         }
         match name.chars().find(|c| !allowed(*c)) {
+            Some(_) if Self::FAN_INS.contains(&name) => Ok(Self(name.into())),
             Some(bad) => Err(TopicError::BadCharacter(bad)),
             None => Ok(Self(name.into())),
         }
@@ -58,6 +68,38 @@ impl TopicName {
     /// [`TopicError`] if the id has characters that a topic may not have.
     pub fn of_user(id: &str) -> Result<Self, TopicError> {
         Self::new(&format!("user:{id}"))
+    }
+
+    /// The topic that holds what all inboxes hold: `inbox:*`.
+    #[must_use]
+    pub fn all_inboxes() -> Self {
+        Self(Self::FAN_INS[0].into())
+    }
+
+    /// The topic that holds what all control topics hold: `control:*`.
+    #[must_use]
+    pub fn all_controls() -> Self {
+        Self(Self::FAN_INS[1].into())
+    }
+
+    /// A topic of the gateway's own state: `towline:{name}`.
+    ///
+    /// # Errors
+    /// [`TopicError`] if the name has characters that a topic may not have.
+    pub fn internal(name: &str) -> Result<Self, TopicError> {
+        Self::new(&format!("{}{name}", Self::INTERNAL_PREFIX))
+    }
+
+    /// Whether it holds the gateway's own state: services may read it, nobody else.
+    #[must_use]
+    pub fn is_internal(&self) -> bool {
+        self.0.starts_with(Self::INTERNAL_PREFIX)
+    }
+
+    /// Whether only the gateway may write here, whatever a grant says.
+    #[must_use]
+    pub fn is_gateways_own(&self) -> bool {
+        self.is_internal() || Self::GATEWAYS_OWN.contains(&self.kind())
     }
 
     /// The name as text.
@@ -178,6 +220,22 @@ mod tests {
             assert_eq!(TopicName::new(bad), Err(TopicError::BadCharacter(c)));
         }
         assert_eq!(TopicName::new("user:42").unwrap().kind(), "user");
+    }
+
+    #[test]
+    fn the_gateways_own_topics_are_known_and_fan_ins_are_the_only_names_with_a_star() {
+        assert_eq!(TopicName::new("inbox:*"), Ok(TopicName::all_inboxes()));
+        assert_eq!(TopicName::new("control:*"), Ok(TopicName::all_controls()));
+        for bad in ["inbox:*:*", "inbox:*a", "user:*", "*"] {
+            assert_eq!(TopicName::new(bad), Err(TopicError::BadCharacter('*')), "{bad}");
+        }
+        for own in ["inbox:*", "inbox:42", "control:run-1", "towline:runs", "dead-letter:webhook", "audit", "inbox"] {
+            assert!(TopicName::new(own).unwrap().is_gateways_own(), "{own}");
+        }
+        for free in ["user:42", "inboxes:42", "towline", "run:towline:x", "system"] {
+            assert!(!TopicName::new(free).unwrap().is_gateways_own(), "{free}");
+        }
+        assert_eq!(TopicName::internal("runs").unwrap().as_str(), "towline:runs");
     }
 
     #[test]
