@@ -72,6 +72,18 @@ error_codes! {
     TooManyTopics = "TOO_MANY_TOPICS", 400, false;
     /// Too many requests; try again later.
     RateLimited = "RATE_LIMITED", 429, true;
+    /// The user has too many connections, or the address too many handshakes; close some, or try again later.
+    TooManyConnections = "TOO_MANY_CONNECTIONS", 429, true;
+    /// The page that sent this is not one of those that may.
+    OriginNotAllowed = "ORIGIN_NOT_ALLOWED", 403, false;
+    /// The message has no content.
+    EmptyMessage = "EMPTY_MESSAGE", 400, false;
+    /// The run was stopped: nothing of it is taken but its acknowledgement and its terminal event.
+    RunStopped = "RUN_STOPPED", 409, false;
+    /// The run has ended, or was lost; begin a new one.
+    RunEnded = "RUN_ENDED", 409, false;
+    /// The emergency brake is engaged: no new run begins until it is released.
+    BrakeEngaged = "BRAKE_ENGAGED", 409, false;
     /// Nothing of an atomic request was stored, because another item of it was refused.
     NotAttempted = "NOT_ATTEMPTED", 409, false;
     /// The log's disk is full; nothing was stored.
@@ -155,8 +167,12 @@ close_codes! {
     Forbidden = 4403, Stop;
     /// Nothing was heard from the client for too long.
     HeartbeatTimeout = 4408, Resume;
+    /// The user opened more connections than allowed, and this was the oldest; do not fight the newer ones.
+    Superseded = 4409, Stop;
     /// The client accepted no bytes for too long; the log keeps what it missed.
     Stalled = 4410, Resume;
+    /// An operator ended the connection; the reason says why.
+    Disconnected = 4412, Stop;
     /// Errors repeated past the limit.
     TooManyErrors = 4429, Stop;
 }
