@@ -30,6 +30,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod admin_key;
 mod algorithm;
 mod authenticator;
 mod claims;
@@ -48,6 +49,7 @@ mod template;
 pub mod testing;
 mod token;
 
+pub use admin_key::{ADMIN_KEY_BYTES_MIN, AdminKey, AdminKeys, AdminRole};
 pub use algorithm::SigningAlgorithm;
 pub use authenticator::{AuthMode, Authenticator};
 pub use claims::{ClaimPath, SUBJECT_BYTES_MAX};

@@ -76,7 +76,7 @@ impl ServiceKeys {
     }
 }
 
-fn sha256(text: &str) -> [u8; SHA256_OUTPUT_LEN] {
+pub(crate) fn sha256(text: &str) -> [u8; SHA256_OUTPUT_LEN] {
     let mut out = [0; SHA256_OUTPUT_LEN];
     out.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
     out

@@ -67,6 +67,8 @@ impl Place {
 /// What a request knows of its connection; in its extensions.
 #[derive(Debug, Clone)]
 pub struct Accepted {
+    /// Who connected.
+    pub peer: SocketAddr,
     /// Counts the connection.
     pub place: Place,
     /// Since when (uptime) its client waits: since accept for a connection's first request, since its head was read for a later one.
@@ -204,8 +206,8 @@ struct Accept {
 impl Accept {
     async fn run(self, listener: TcpListener) {
         loop {
-            let stream = match listener.accept().await {
-                Ok((stream, _)) => stream,
+            let (stream, peer) = match listener.accept().await {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of descriptors, most likely: pause, so that those who leave can make room.
                     tracing::warn!(%error, "accept failed");
@@ -217,7 +219,7 @@ impl Accept {
             let full = self.connections.others() > self.shared.config.sockets.connections_max;
             match Arc::clone(&self.pending).try_acquire_owned() {
                 Ok(permit) if !full => {
-                    tokio::spawn(self.connection(stream, Pending::new(permit, &metrics.handshakes_pending)));
+                    tokio::spawn(self.connection(stream, peer, Pending::new(permit, &metrics.handshakes_pending)));
                 }
                 _ => {
                     metrics.accepts_refused.inc();
@@ -227,7 +229,7 @@ impl Accept {
     }
 
     /// One HTTP connection, until it ends or becomes something else.
-    fn connection(&self, stream: TcpStream, pending: Pending) -> impl Future<Output = ()> + Send + 'static {
+    fn connection(&self, stream: TcpStream, peer: SocketAddr, pending: Pending) -> impl Future<Output = ()> + Send + 'static {
         let config = &self.shared.config;
         let (place, mut left, shared) = (self.connections.clone(), self.left.clone(), Arc::clone(&self.shared));
         let (asked, first_request) = oneshot::channel();
@@ -242,7 +244,7 @@ impl Accept {
                 }
                 None => clock.uptime(),
             };
-            request.extensions_mut().insert(Accepted { place: place.clone(), since });
+            request.extensions_mut().insert(Accepted { peer, place: place.clone(), since });
             router.clone().oneshot(request)
         });
         let mut http = http1::Builder::new();

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use towline_auth::{AuthConfigError, Authenticator};
+use towline_auth::{AdminKeys, AuthConfigError, Authenticator};
 use towline_clock::Clock;
 use towline_log::{EventLog, Health};
 use towline_protocol::{ErrorCode, PublishResult};
@@ -25,6 +25,8 @@ pub struct Shared {
     pub log: Arc<dyn EventLog>,
     /// Who may.
     pub auth: Authenticator,
+    /// Who is an operator.
+    pub(crate) admin_keys: AdminKeys,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Free KiB of `rest.publish_bytes_max`.
@@ -47,6 +49,7 @@ impl Shared {
             publish_kib: Arc::new(Semaphore::new(config.rest.publish_bytes_max >> 10)),
             event_lines: Arc::new(EventLines::new(config.logging.events_per_second_max)),
             request_lines: RequestLines::new(config.logging.requests_per_second_max),
+            admin_keys: AdminKeys::new(&config.admin.keys_full, &config.admin.keys_read),
             config: Arc::new(config),
             clock,
             log,

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use towline_auth::{
-    AuthConfig, AuthMode, AuthProblem, Authenticator, IssuerConfig, SERVICE_KEY_BYTES_MIN, Secret, ServiceKey, SharedSecret,
+    ADMIN_KEY_BYTES_MIN, AuthConfig, AuthMode, AuthProblem, Authenticator, IssuerConfig, SERVICE_KEY_BYTES_MIN, Secret,
+    ServiceKey, SharedSecret, TOKEN_BYTES_MAX,
 };
 use towline_clock::Clock;
 
@@ -37,6 +38,7 @@ pub(super) fn check(
     let mut check = Check { sources, problems, warnings };
     mode(config, &mut check);
     credentials(config, &mut check);
+    admin_keys(config, &mut check);
     sockets(config, &mut check);
     sizes(config, &mut check);
     kept_only(&mut check);
@@ -106,6 +108,26 @@ fn credentials(config: &Config, check: &mut Check<'_>) {
                 _ => "auth",
             };
             check.problem(key, format!("{setting} {message}"));
+        }
+    }
+}
+
+/// What an admin key opens is everything, so it is long everywhere, and nothing else.
+fn admin_keys(config: &Config, check: &mut Check<'_>) {
+    let lists = [("admin.keys_full", &config.admin.keys_full), ("admin.keys_read", &config.admin.keys_read)];
+    for (key, secrets) in lists {
+        for secret in secrets {
+            let text = secret.expose();
+            if text.len() < ADMIN_KEY_BYTES_MIN || text.len() > TOKEN_BYTES_MAX || !text.bytes().all(|b| b.is_ascii_graphic()) {
+                let message = format!(
+                    "a key must have {ADMIN_KEY_BYTES_MIN} to {TOKEN_BYTES_MAX} visible ASCII characters; make one with `openssl rand -base64 32`"
+                );
+                check.problem(key, message);
+            }
+            let twice = lists.iter().flat_map(|(_, list)| list.iter()).filter(|other| *other == secret).count() > 1;
+            if twice || config.auth.service_keys.contains(secret) {
+                check.problem(key, "a key stands in another list too: an operator's key must open nothing else");
+            }
         }
     }
 }

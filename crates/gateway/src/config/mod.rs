@@ -27,6 +27,7 @@ pub use problem::{Problem, Problems, Source};
 pub use read::{Flags, find_file, print, read, read_duration};
 pub use reference::reference;
 pub use sections::Environment;
+pub use sections::admin::AdminSettings;
 pub use sections::auth::AuthSettings;
 pub use sections::drain::DrainSettings;
 pub use sections::events::EventSettings;
@@ -52,6 +53,8 @@ pub struct Config {
     pub development: bool,
     /// Who may.
     pub auth: AuthSettings,
+    /// Operators' keys.
+    pub admin: AdminSettings,
     /// The embedded log.
     pub log: LogSettings,
     /// Sockets and event streams.
@@ -78,6 +81,7 @@ impl Default for Config {
             environment: Environment::default(),
             development: false,
             auth: AuthSettings::default(),
+            admin: AdminSettings::default(),
             log: LogSettings::default(),
             sockets: SocketSettings::default(),
             events: EventSettings::default(),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::sections::{auth, drain, events, log, logging, origins, rest, sockets, users};
+use super::sections::{admin, auth, drain, events, log, logging, origins, rest, sockets, users};
 use super::setting::Meaning::Same;
 use super::setting::Setting;
 
@@ -24,6 +24,7 @@ pub fn settings() -> Vec<Setting> {
     let sections = [
         general(),
         auth::rows(),
+        admin::rows(),
         log::rows(),
         sockets::rows(),
         events::rows(),

@@ -195,6 +195,21 @@ fn a_short_service_key_is_for_loopback_in_development() {
 }
 
 #[test]
+fn admin_keys_are_long_everywhere_and_open_nothing_else() {
+    let key = "an-admin-key-0123456789";
+    assert!(problems(Input { env: env(&[("TOWLINE_ADMIN_KEYS_FULL", key)]), ..Input::default() }).is_empty());
+    for (pairs, expected) in [
+        (vec![("TOWLINE_ADMIN_KEYS_READ", "short")], "admin.keys_read (environment TOWLINE_ADMIN_KEYS_READ): a key must have 16"),
+        (vec![("TOWLINE_ADMIN_KEYS_FULL", key), ("TOWLINE_ADMIN_KEYS_READ", key)], "admin.keys_full"),
+        (vec![("TOWLINE_ADMIN_KEYS_FULL", key), ("TOWLINE_SERVICE_KEYS", key)], "admin.keys_full"),
+    ] {
+        let found = problems(Input { env: env(&pairs), ..Input::default() });
+        assert!(found.iter().any(|text| text.starts_with(expected)), "{pairs:?}: {found:?}");
+        assert!(!found.concat().contains(key));
+    }
+}
+
+#[test]
 fn lists_are_read_and_print_shows_sources_and_no_secret() {
     let text = "[auth]\nservice_keys = ['key-one-secret', 'key-two-secret']\njwt_secret = '0123456789abcdef0123456789abcdef'\n\n[[auth.issuers]]\nissuer = 'https://i.example'\njwks_url = 'https://i.example/keys'\nalgorithms = ['ES256']\n\n[[auth.rules]]\nsubscribe = ['ops:events']\nclaim = 'role'\nequals = 'admin'\n\n[[log.topics]]\npattern = 'presence:*'\ndurability = 'memory'\nage = '5m'\nbytes = 'none'\n";
     let loaded = load(Input { file: file(text), ..Input::default() }).unwrap();

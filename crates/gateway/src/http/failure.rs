@@ -97,7 +97,11 @@ impl IntoResponse for Failure {
     }
 }
 
-pub(super) async fn no_such_route(uri: Uri) -> Failure {
+pub(super) async fn no_route(uri: Uri) -> Failure {
+    no_such_route(&uri)
+}
+
+pub(super) fn no_such_route(uri: &Uri) -> Failure {
     Failure::new(ErrorCode::NotFound, format!("there is nothing at {}; GET /openapi.json lists what there is", uri.path()))
 }
 

@@ -3,6 +3,7 @@
 //!
 //! It keeps nothing: every answer comes from the log and the configuration.
 
+pub(crate) mod admin;
 pub mod credential;
 mod failure;
 mod feed;
@@ -22,6 +23,7 @@ use axum::Router;
 use axum::middleware;
 use axum::routing::{get, post};
 
+pub use admin::AuditPage;
 pub use failure::{ErrorAnswer, Failure};
 pub use feed::{ActivityPage, EventsPage};
 pub use health::Health;
@@ -49,8 +51,9 @@ pub fn router_with(shared: Arc<Shared>, doors: Router<Arc<Shared>>) -> Router {
         .route("/asyncapi.json", get(page::asyncapi))
         .route("/", get(page::index))
         .route("/assets/{name}", get(page::asset))
+        .merge(admin::routes())
         .merge(doors)
-        .fallback(failure::no_such_route)
+        .fallback(failure::no_route)
         .method_not_allowed_fallback(failure::no_such_method)
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), observe::observe))
         .with_state(shared)

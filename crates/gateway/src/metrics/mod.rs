@@ -57,6 +57,8 @@ pub struct Metrics {
     pub accepts_refused: Counter,
     /// Connections closed because they accepted no bytes for too long.
     pub stalled: Counter,
+    /// Audit events that could not be stored.
+    pub audit_failures: Counter,
     /// Pings sent to silent clients.
     pub heartbeats: Counter,
     connections: Family<Door, Gauge>,
@@ -111,6 +113,7 @@ impl Metrics {
             handshakes_pending: Gauge::default(),
             accepts_refused: Counter::default(),
             stalled: Counter::default(),
+            audit_failures: Counter::default(),
             heartbeats: Counter::default(),
             connections: Family::default(),
             opened: Family::default(),
@@ -152,6 +155,7 @@ impl Metrics {
         own.register("closes", "Connections closed by close code", self.closes.clone());
         own.register("auth_failures", "Credentials refused by code", self.auth_failures.clone());
         own.register("stalled", "Connections closed for accepting no bytes", self.stalled.clone());
+        own.register("audit_failures", "Audit events that could not be stored", self.audit_failures.clone());
         own.register("heartbeats", "Pings sent to silent clients", self.heartbeats.clone());
         own.register("http_requests", "HTTP requests by method, route and status", self.requests.clone());
         own.register("http_request_seconds", "Time to a request's answer by route", self.request_seconds.clone());

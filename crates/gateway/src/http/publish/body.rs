@@ -12,7 +12,7 @@ use towline_protocol::ErrorCode;
 use crate::http::failure::Failure;
 
 /// How many bytes a body may have: what its header declares, or `bytes_max` where it declares nothing.
-pub(super) fn declared_bytes(headers: &HeaderMap, bytes_max: usize) -> Result<usize, Failure> {
+pub(in crate::http) fn declared_bytes(headers: &HeaderMap, bytes_max: usize) -> Result<usize, Failure> {
     let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<usize>().ok());
     match declared {
         Some(bytes) if bytes > bytes_max => Err(too_large(bytes_max)),
@@ -48,7 +48,7 @@ pub(super) async fn next_piece(body: &mut Body, pause_max: Duration) -> Result<O
 }
 
 /// A whole body.
-pub(super) async fn collect(
+pub(in crate::http) async fn collect(
     mut body: Body,
     bytes_max: usize,
     pause_max: Duration,

@@ -9,7 +9,7 @@ use towline_protocol::{ErrorCode, PublishItem, Refusal};
 use crate::http::failure::Failure;
 
 /// The items of a body, at most `items_max`, or why one is none.
-pub(super) fn of(body: &[u8], items_max: usize) -> Result<Vec<Result<PublishItem<'_>, Refusal>>, Failure> {
+pub(in crate::http) fn of(body: &[u8], items_max: usize) -> Result<Vec<Result<PublishItem<'_>, Refusal>>, Failure> {
     let not_json = |error: &dyn fmt::Display| Failure::new(ErrorCode::JsonParse, format!("the body is not JSON: {error}"));
     let body = std::str::from_utf8(body).map_err(|error| not_json(&error))?;
     match body.bytes().find(|byte| !byte.is_ascii_whitespace()) {

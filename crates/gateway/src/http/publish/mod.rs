@@ -2,8 +2,8 @@
 //!
 //! What is stored and why something is not is decided in `crate::publish`; here are only bodies and answers.
 
-mod body;
-mod items;
+pub(super) mod body;
+pub(super) mod items;
 mod lines;
 mod ndjson;
 
@@ -94,7 +94,7 @@ fn is_ndjson(headers: &HeaderMap, name: &HeaderName) -> bool {
 
 impl PublishAnswer {
     /// Adds results, keeping at most `results_max` of them.
-    fn add(&mut self, mut results: Vec<PublishResult>, results_max: usize) {
+    pub(super) fn add(&mut self, mut results: Vec<PublishResult>, results_max: usize) {
         let mut tally = Tally { stored: self.stored, duplicates: self.duplicates, refused: self.refused };
         tally.add(&results);
         (self.stored, self.duplicates, self.refused) = (tally.stored, tally.duplicates, tally.refused);

@@ -1,5 +1,6 @@
 //! The REST interface over a real log, without a socket.
 
+mod admin;
 mod feed;
 mod operation;
 mod publish;
