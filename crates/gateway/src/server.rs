@@ -1,6 +1,6 @@
 //! The server: its own accept loop, because limits and deadlines begin at accept, and the order in which it leaves.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -71,6 +71,8 @@ pub struct Accepted {
     pub peer: SocketAddr,
     /// Counts the connection.
     pub place: Place,
+    /// Where the request comes from: the peer, or the client that a trusted proxy names.
+    pub client: IpAddr,
     /// Since when (uptime) its client waits: since accept for a connection's first request, since its head was read for a later one.
     pub since: Duration,
 }
@@ -235,16 +237,17 @@ impl Accept {
         let (asked, first_request) = oneshot::channel();
         let pending = parking_lot::Mutex::new(Some((pending, asked)));
         let router = self.router.clone();
-        let (clock, accepted_at) = (self.shared.clock.clone(), self.shared.clock.uptime());
+        let (accepted_at, requests) = (self.shared.clock.uptime(), Arc::clone(&self.shared));
         let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
             let since = match pending.lock().take() {
                 Some((_no_longer_pending, asked)) => {
                     let _ = asked.send(());
                     accepted_at
                 }
-                None => clock.uptime(),
+                None => requests.clock.uptime(),
             };
-            request.extensions_mut().insert(Accepted { peer, place: place.clone(), since });
+            let client = requests.proxies.client_address(peer.ip(), request.headers());
+            request.extensions_mut().insert(Accepted { peer, client, place: place.clone(), since });
             router.clone().oneshot(request)
         });
         let mut http = http1::Builder::new();

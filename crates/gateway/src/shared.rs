@@ -13,6 +13,7 @@ use crate::config::{Config, auth_config};
 use crate::http::Failure;
 use crate::logging::{EventLines, RequestLines};
 use crate::metrics::Metrics;
+use crate::peers::TrustedProxies;
 use crate::publish::{self, Prepared};
 
 /// The parts of a server, made once.
@@ -27,6 +28,8 @@ pub struct Shared {
     pub auth: Authenticator,
     /// Who is an operator.
     pub(crate) admin_keys: AdminKeys,
+    /// Whose word about their clients' addresses counts.
+    pub proxies: TrustedProxies,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Free KiB of `rest.publish_bytes_max`.
@@ -50,6 +53,7 @@ impl Shared {
             event_lines: Arc::new(EventLines::new(config.logging.events_per_second_max)),
             request_lines: RequestLines::new(config.logging.requests_per_second_max),
             admin_keys: AdminKeys::new(&config.admin.keys_full, &config.admin.keys_read),
+            proxies: config.proxies.trusted_proxies(),
             config: Arc::new(config),
             clock,
             log,

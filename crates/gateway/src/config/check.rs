@@ -41,6 +41,7 @@ pub(super) fn check(
     admin_keys(config, &mut check);
     sockets(config, &mut check);
     sizes(config, &mut check);
+    proxies(config, &mut check);
     kept_only(&mut check);
 }
 
@@ -183,6 +184,15 @@ fn sizes(config: &Config, check: &mut Check<'_>) {
                 "{key} ({bytes}) is smaller than events.data_bytes_max ({data}): the largest events cannot come this way"
             ));
         }
+    }
+}
+
+fn proxies(config: &Config, check: &mut Check<'_>) {
+    if config.proxies.trusted.contain_everybody() {
+        check.problem(
+            "proxies.trusted",
+            "must not be the whole Internet, or everybody may claim to be any address; name the proxies",
+        );
     }
 }
 

@@ -34,11 +34,13 @@ pub use sections::events::EventSettings;
 pub use sections::log::{LogSettings, TopicRule};
 pub use sections::logging::{LogFormat, LoggingSettings};
 pub use sections::origins::OriginSettings;
+pub use sections::proxies::ProxySettings;
 pub use sections::rest::RestSettings;
 pub use sections::sockets::SocketSettings;
 pub use sections::users::UserSettings;
 pub use setting::{Alias, Given, Meaning, Setting};
 pub use table::settings;
+pub(crate) use value::Value;
 
 /// Everything that can be configured.
 #[derive(Debug, Clone)]
@@ -65,6 +67,8 @@ pub struct Config {
     pub rest: RestSettings,
     /// Leaving in good order.
     pub drain: DrainSettings,
+    /// The proxies in front of the server.
+    pub proxies: ProxySettings,
     /// Which web pages may connect.
     pub origins: OriginSettings,
     /// Limits per user.
@@ -87,6 +91,7 @@ impl Default for Config {
             events: EventSettings::default(),
             rest: RestSettings::default(),
             drain: DrainSettings::default(),
+            proxies: ProxySettings::default(),
             origins: OriginSettings::default(),
             users: UserSettings::default(),
             logging: LoggingSettings::default(),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::sections::{admin, auth, drain, events, log, logging, origins, rest, sockets, users};
+use super::sections::{admin, auth, drain, events, log, logging, origins, proxies, rest, sockets, users};
 use super::setting::Meaning::Same;
 use super::setting::Setting;
 
@@ -30,6 +30,7 @@ pub fn settings() -> Vec<Setting> {
         events::rows(),
         rest::rows(),
         drain::rows(),
+        proxies::rows(),
         origins::rows(),
         users::rows(),
         logging::rows(),

@@ -255,6 +255,22 @@ fn a_longer_heartbeat_takes_the_idle_timeout_along_unless_that_was_given() {
 }
 
 #[test]
+fn not_everybody_can_be_a_trusted_proxy() {
+    let loaded =
+        load(Input { file: file("[proxies]\ntrusted = ['10.0.0.0/8', '::1']\nheader = 'Forwarded'\n"), ..Input::default() });
+    let proxies = loaded.unwrap().config.proxies.trusted_proxies();
+    assert!(proxies.is_trusted("10.9.9.9".parse().unwrap()) && !proxies.is_trusted("127.0.0.1".parse().unwrap()));
+    for (text, expected) in [
+        ("10.0.0.0/8, ::/0", "must not be the whole Internet"),
+        ("10.0.0.0/33", "expected addresses or networks such as"),
+        ("nginx", "expected addresses or networks such as"),
+    ] {
+        let found = problems(Input { env: env(&[("TOWLINE_PROXIES_TRUSTED", text)]), ..Input::default() });
+        assert!(found.iter().any(|problem| problem.contains(expected)), "{text}: {found:?}");
+    }
+}
+
+#[test]
 fn every_setting_has_one_name_and_its_default_is_in_range() {
     let all = settings();
     let mut names: Vec<&str> = all.iter().flat_map(|s| s.aliases.iter().map(|a| a.env).chain([s.env.as_str()])).collect();

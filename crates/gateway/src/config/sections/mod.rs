@@ -7,6 +7,7 @@ pub(super) mod events;
 pub(super) mod log;
 pub(super) mod logging;
 pub(super) mod origins;
+pub(super) mod proxies;
 pub(super) mod rest;
 pub(super) mod sockets;
 pub(super) mod users;
