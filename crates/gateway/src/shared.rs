@@ -39,6 +39,7 @@ pub struct Shared {
     /// Lines of answered requests there.
     pub(crate) request_lines: RequestLines,
     draining: watch::Sender<bool>,
+    drain_asked: watch::Sender<bool>,
 }
 
 impl Shared {
@@ -60,12 +61,29 @@ impl Shared {
             auth,
             metrics: Arc::new(Metrics::new()),
             draining: watch::Sender::new(false),
+            drain_asked: watch::Sender::new(false),
         }))
     }
 
     /// Says that the server is leaving: `/readyz` answers 503 from now on.
     pub fn begin_drain(&self) {
         self.draining.send_replace(true);
+    }
+
+    /// Asks whoever runs the server to drain it.
+    pub(crate) fn ask_to_drain(&self) {
+        self.drain_asked.send_replace(true);
+    }
+
+    /// Resolves once an operator has asked for a drain: whoever runs the server should begin it.
+    pub fn drain_asked(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let mut asked = self.drain_asked.subscribe();
+        async move {
+            if asked.wait_for(|asked| *asked).await.is_err() {
+                // The server is gone: nobody will ask any more.
+                std::future::pending().await
+            }
+        }
     }
 
     /// Whether the server is leaving.

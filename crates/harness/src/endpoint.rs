@@ -164,6 +164,11 @@ impl Endpoint {
         answer(if token.is_empty() { request } else { request.bearer_auth(token) }).await
     }
 
+    /// An answer to a POST of JSON, with its status.
+    pub async fn post(&self, target: &str, token: impl Into<String>, body: &Value) -> (u16, Value) {
+        answer(self.http.post(self.url(target)).bearer_auth(token.into()).json(body)).await
+    }
+
     /// The text of `/metrics`.
     pub async fn metrics(&self) -> String {
         let text = async { self.http.get(self.url("/metrics")).send().await?.text().await };

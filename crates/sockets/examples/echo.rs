@@ -8,7 +8,9 @@ use std::net::{TcpListener, TcpStream};
 
 use towline_clock::Clock;
 use towline_sockets::websocket::{Limits, Message, handshake};
-use towline_sockets::{Application, Arrival, ConnectionId, Connections, Ended, Io, Mailbox, Reactor, Settings, prepare_socket};
+use towline_sockets::{
+    Application, Arrival, ConnectionId, Connections, Ended, Io, Life, Mailbox, Reactor, Settings, prepare_socket,
+};
 
 struct Echo;
 
@@ -29,7 +31,7 @@ impl Application for Echo {
     fn note(&mut self, _: &mut Connections<'_, Self>, (): ()) {}
     fn turn_ends(&mut self, _: &mut Connections<'_, Self>) {}
     fn tick(&mut self, _: &mut Io<'_>, (): &mut ()) {}
-    fn closed(&mut self, _: ConnectionId, (): (), _: Ended) {}
+    fn closed(&mut self, _: ConnectionId, (): (), _: Ended, _: Life) {}
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

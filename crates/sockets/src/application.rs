@@ -1,5 +1,7 @@
 //! What an application must answer to.
 
+use std::time::Duration;
+
 use crate::io::{Connections, Io};
 use crate::mailbox::ConnectionId;
 use towline_websocket::Message;
@@ -34,7 +36,20 @@ pub trait Application: Sized + 'static {
     fn tick(&mut self, io: &mut Io<'_>, session: &mut Self::Session);
 
     /// The connection is gone. Called exactly once for each that was opened.
-    fn closed(&mut self, id: ConnectionId, session: Self::Session, ended: Ended);
+    fn closed(&mut self, id: ConnectionId, session: Self::Session, ended: Ended, life: Life);
+}
+
+/// What a connection was, told at its end.
+#[derive(Debug, Clone, Default)]
+pub struct Life {
+    /// How long it lasted.
+    pub age: Duration,
+    /// Bytes written to it.
+    pub sent_bytes: u64,
+    /// Bytes read from it.
+    pub received_bytes: u64,
+    /// What this side gave as the reason, if it closed it, and not too many others were closed since.
+    pub reason: Option<Box<str>>,
 }
 
 /// How a connection ended.

@@ -45,6 +45,9 @@ pub(crate) struct Connection {
     /// Input that came before the application paused.
     #[allow(clippy::box_collection, reason = "a thin pointer: this is empty on all but a few connections")]
     pub(crate) unread: Option<Box<Vec<u8>>>,
+    pub(crate) sent_bytes: u64,
+    pub(crate) received_bytes: u64,
+    pub(crate) opened_at: Deciseconds,
     pub(crate) heard_at: Deciseconds,
     pub(crate) wrote_at: Deciseconds,
     /// Since when the socket has taken nothing of what it was offered; 0 while it takes.
@@ -65,6 +68,9 @@ impl Connection {
             decoder: Decoder::new(Role::Server),
             pending: None,
             unread: None,
+            sent_bytes: 0,
+            received_bytes: 0,
+            opened_at: now,
             heard_at: now,
             wrote_at: now,
             blocked_at: 0,
@@ -127,6 +133,7 @@ impl Connection {
             match result {
                 Ok(n) => {
                     taken += n;
+                    self.sent_bytes += n as u64;
                     self.wrote_at = now;
                     self.blocked_at = 0;
                 }
@@ -151,7 +158,10 @@ impl Connection {
         let Stream::Tcp(stream) = &mut self.stream else { return Ok(None) };
         loop {
             match stream.read(buffer) {
-                Ok(n) => return Ok(Some(n)),
+                Ok(n) => {
+                    self.received_bytes += n as u64;
+                    return Ok(Some(n));
+                }
                 Err(error) if is_interrupted(&error) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(error) => return Err(error),

@@ -1,5 +1,6 @@
 //! What an application can do to its connections.
 
+use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::time::Duration;
 
@@ -20,6 +21,25 @@ pub(crate) struct Turn {
     pub(crate) dead: Vec<ConnectionId>,
     pub(crate) sent_bytes: u64,
     pub(crate) received_bytes: u64,
+    /// Why this side closed the connections that are closing now: the last ones, at most [`REASONS_MAX`].
+    pub(crate) reasons: VecDeque<(ConnectionId, Box<str>)>,
+}
+
+/// Reasons kept until their connections are gone. More are closed at once only when all are, and then for one reason.
+const REASONS_MAX: usize = 256;
+
+impl Turn {
+    fn keep_reason(&mut self, id: ConnectionId, reason: &str) {
+        if self.reasons.len() == REASONS_MAX {
+            self.reasons.pop_front();
+        }
+        self.reasons.push_back((id, reason.into()));
+    }
+
+    pub(crate) fn take_reason(&mut self, id: ConnectionId) -> Option<Box<str>> {
+        let at = self.reasons.iter().position(|(of, _)| *of == id)?;
+        self.reasons.remove(at).map(|(_, reason)| reason)
+    }
 }
 
 pub(crate) struct Entry<S> {
@@ -102,6 +122,30 @@ impl Io<'_> {
         self.since(self.connection.wrote_at)
     }
 
+    /// How long the connection has been there.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.since(self.connection.opened_at)
+    }
+
+    /// Bytes written to the peer so far.
+    #[must_use]
+    pub fn sent_bytes(&self) -> u64 {
+        self.connection.sent_bytes
+    }
+
+    /// Bytes read from the peer so far.
+    #[must_use]
+    pub fn received_bytes(&self) -> u64 {
+        self.connection.received_bytes
+    }
+
+    /// Whether a goodbye is on its way.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.connection.phase != Phase::Open
+    }
+
     fn since(&self, at: Deciseconds) -> Duration {
         if at == 0 { Duration::ZERO } else { Duration::from_millis(u64::from(self.turn.now.saturating_sub(at)) * 100) }
     }
@@ -156,6 +200,9 @@ impl Io<'_> {
             self.send_as(Opcode::Close, &websocket::close_payload(code, reason));
         } else {
             self.flush_later();
+        }
+        if !reason.is_empty() {
+            self.turn.keep_reason(self.id, reason);
         }
         self.connection.phase = Phase::Closing(ended);
         self.connection.closing_at = self.turn.now;
@@ -212,6 +259,12 @@ impl<A: Application> Connections<'_, A> {
             generation: entry.connection.generation,
         };
         self.slots.iter().map(id).collect()
+    }
+
+    /// No slot from here on is in use: for whoever walks through them a few at a time.
+    #[must_use]
+    pub fn slots_end(&self) -> u32 {
+        self.slots.capacity() as u32
     }
 
     /// How many there are.

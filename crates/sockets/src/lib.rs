@@ -15,7 +15,7 @@ mod platform;
 mod reactor;
 mod worker;
 
-pub use application::{Application, Ended};
+pub use application::{Application, Ended, Life};
 pub use io::{Connections, Io};
 pub use mailbox::{Arrival, ConnectionId, Mailbox, MailboxFull};
 pub use pipe::{PipeBody, Source};

@@ -1,5 +1,6 @@
 //! The loop: wait, drain all input, write once.
 
+use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use slab::Slab;
 use towline_clock::Clock;
 use towline_websocket::{Decoder, Message, Opcode, ProtocolError, Role};
 
-use crate::application::{Application, Ended};
+use crate::application::{Application, Ended, Life};
 use crate::connection::{Connection, Phase, Stream, deciseconds};
 use crate::io::{Connections, Entry, Io, Turn};
 use crate::mailbox::{Arrival, ConnectionId, Letter, Mailbox};
@@ -42,7 +43,15 @@ pub(crate) struct Worker<A: Application> {
 impl<A: Application> Worker<A> {
     pub(crate) fn new(poll: Poll, mailbox: Mailbox<A>, settings: Settings, clock: Clock, application: A) -> Self {
         let now = deciseconds(clock.uptime());
-        let turn = Turn { now, flush: Vec::new(), resume: Vec::new(), dead: Vec::new(), sent_bytes: 0, received_bytes: 0 };
+        let turn = Turn {
+            now,
+            flush: Vec::new(),
+            resume: Vec::new(),
+            dead: Vec::new(),
+            sent_bytes: 0,
+            received_bytes: 0,
+            reasons: VecDeque::new(),
+        };
         Self {
             poll,
             mailbox,
@@ -156,6 +165,7 @@ impl<A: Application> Worker<A> {
         let mut connection = Connection::new(stream, self.generation, self.turn.now);
         if !unread.is_empty() {
             self.turn.received_bytes += unread.len() as u64;
+            connection.received_bytes += unread.len() as u64;
             connection.unread = Some(Box::new(unread));
             self.turn.resume.push(id);
         }
@@ -327,7 +337,10 @@ impl<A: Application> Worker<A> {
                 // Closing the descriptor takes it out of the queue anyway.
                 let _ = self.poll.registry().deregister(stream);
             }
-            self.application.closed(id, entry.session, ended);
+            let Connection { opened_at, sent_bytes, received_bytes, .. } = entry.connection;
+            let age = Duration::from_millis(u64::from(self.turn.now.saturating_sub(opened_at)) * 100);
+            let life = Life { age, sent_bytes, received_bytes, reason: self.turn.take_reason(id) };
+            self.application.closed(id, entry.session, ended, life);
         }
     }
 }

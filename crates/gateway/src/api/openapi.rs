@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::admin_paths::admin_paths;
 use super::schema::{Envelope, FeedEvent, PublishEvent};
 use super::{Schemas, info};
 use crate::http::{ActivityPage, ErrorAnswer, EventsPage, Health, PublishAnswer, ReplayPage};
@@ -23,6 +24,7 @@ pub fn openapi() -> Value {
         "components": {
             "securitySchemes": {
                 "bearer": { "type": "http", "scheme": "bearer", "description": "A JWT, or a service key." },
+                "adminKey": { "type": "http", "scheme": "bearer", "description": "An admin key; `X-API-Key` is taken too. Nothing else opens these routes." },
                 "apiKey": { "type": "apiKey", "in": "header", "name": "X-API-Key", "description": "A service key." },
                 "queryToken": { "type": "apiKey", "in": "query", "name": "token", "description": "A JWT, for browsers' sockets and streams, which cannot set headers." }
             },
@@ -134,6 +136,7 @@ fn paths(schemas: &mut Schemas) -> Value {
     let _ = schemas.of::<FeedEvent>();
     if let Some(paths) = paths.as_object_mut() {
         paths.extend(for_operators(schemas));
+        paths.extend(admin_paths(schemas));
     }
     paths
 }

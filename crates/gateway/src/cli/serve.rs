@@ -49,8 +49,12 @@ pub fn serve(loaded: Loaded, started: impl FnOnce(&Config)) -> anyhow::Result<Ex
         shown.listen = server.address();
         tracing::info!(address = %shown.listen, version = env!("CARGO_PKG_VERSION"), development = shown.development, "listening");
         started(&shown);
-        let signal = signals.next().await;
-        tracing::info!(signal, window = ?shown.drain.window, "draining; a second signal ends at once");
+        let asked = server.shared().drain_asked();
+        let cause = tokio::select! {
+            signal = signals.next() => signal,
+            () = asked => "an operator",
+        };
+        tracing::info!(cause, window = ?shown.drain.window, "draining; a second signal ends at once");
         tokio::select! {
             done = tokio::time::timeout(grace, server.drain()) => Ok(done.is_ok()),
             _ = signals.next() => Ok(false),

@@ -4,21 +4,24 @@ use std::sync::Arc;
 
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use towline_auth::{AuthError, Identity};
 use towline_hub::{CatchUpPage, Hub, Joined, Listener};
 use towline_log::ReadError;
 use towline_protocol::message::TopicRefusal;
 use towline_protocol::{CloseCode, ErrorBody, ErrorCode, ServerMessage, Stamp, TopicName};
 use towline_sockets::websocket::Message;
-use towline_sockets::{Application, ConnectionId, Connections, Ended, Io, Mailbox};
+use towline_sockets::{Application, ConnectionId, Connections, Ended, Io, Life, Mailbox};
 
 use super::door::{Door, FEED, NATIVE, SSE};
 use super::drain::Drain;
 use super::local_topics::LocalTopics;
 use super::requests::{Answer, HISTORY_CHANGED, Publishes};
 use super::session::Session;
+use super::survey::{ClosedRing, Survey};
 use super::tasks::Tasks;
 use super::ticket::Ticket;
+use super::view::ClosedView;
 use crate::shared::Shared;
 
 /// One reactor thread's side of the doors.
@@ -37,6 +40,7 @@ pub struct Gate {
     pub(super) drain: Option<Drain>,
     pub(super) catch_up_serial: u32,
     number: usize,
+    pub(super) closed: ClosedRing,
     connections: [(&'static Door, Gauge); 3],
     buffer: Vec<u8>,
 }
@@ -55,6 +59,10 @@ pub enum Note {
     Woken(usize),
     /// The answer to an `auth`.
     Authenticated(ConnectionId, Option<Box<str>>, Result<Arc<Identity>, AuthError>),
+    /// Look at some connections for an operator.
+    Survey(Box<Survey>),
+    /// Which connections ended lately?
+    Recall(oneshot::Sender<Vec<ClosedView>>),
     /// Say goodbye to everybody.
     Drain,
 }
@@ -83,6 +91,7 @@ impl Gate {
             drain: None,
             catch_up_serial: 0,
             number,
+            closed: ClosedRing::new(),
             connections,
             buffer: Vec::new(),
         }
@@ -153,6 +162,7 @@ impl Application for Gate {
         self.count_connection(door, 1);
         self.shared.metrics.connections_opened(door.name).inc();
         let mut session = Session::new(door, Some(Arc::clone(&admission.identity)), admission.place);
+        session.client = Some(admission.client);
         if door.talks {
             let topics = admission.joined.iter().map(|joined| joined.attachment.topic().name().to_string()).collect();
             let welcome = self.welcome(io.id(), &admission.identity, topics);
@@ -192,6 +202,8 @@ impl Application for Gate {
         match note {
             Note::Advanced(topic) => self.advanced.push(topic),
             Note::Drain => self.begin_drain(connections),
+            Note::Survey(survey) => self.survey(connections, *survey),
+            Note::Recall(reply) => drop(reply.send(self.recall())),
             Note::Joined(id, correlation_id, joined, refused) => {
                 if let Some((mut io, session)) = connections.get(id) {
                     self.subscribed(&mut io, session, correlation_id.as_deref(), joined, refused);
@@ -249,7 +261,7 @@ impl Application for Gate {
         self.watch(io, session);
     }
 
-    fn closed(&mut self, id: ConnectionId, mut session: Session, ended: Ended) {
+    fn closed(&mut self, id: ConnectionId, mut session: Session, ended: Ended, life: Life) {
         let left = session.subscriptions.len() as i64;
         for subscription in session.subscriptions.drain(..) {
             self.topics.leave(subscription.topic, subscription.seat);
@@ -258,6 +270,7 @@ impl Application for Gate {
         self.shared.metrics.subscriptions.dec_by(left);
         self.shared.metrics.closed(ended.code());
         self.count_connection(session.door, -1);
+        self.remember(id, &mut session, ended, life);
         tracing::debug!(connection = %self.connection_name(id), door = session.door.name, code = ended.code(), "connection ended");
     }
 }

@@ -5,6 +5,7 @@
 
 mod catch_up;
 mod delivery;
+mod desk;
 mod door;
 mod drain;
 mod gate;
@@ -13,9 +14,11 @@ mod requests;
 mod session;
 mod start;
 mod stream;
+mod survey;
 mod tasks;
 mod ticket;
 mod upgrade;
+mod view;
 mod watch;
 
 use std::sync::Arc;
@@ -29,8 +32,11 @@ use towline_protocol::{Dialect, EventView};
 use towline_sockets::websocket::{Limits, Opcode, write_header};
 use towline_sockets::{Mailbox, Reactor};
 
+pub use desk::Place;
 pub use door::Door;
 use gate::{Gate, Note};
+pub use survey::{Filter, Surveyed, Task};
+pub use view::{ClosedView, ConnectionState, ConnectionView, SubscriptionView};
 
 use crate::shared::Shared;
 
@@ -78,6 +84,7 @@ impl Doors {
             .route(door::NATIVE.path, get(upgrade::native))
             .route(door::FEED.path, get(upgrade::feed))
             .route(door::SSE.path, get(stream::open))
+            .merge(crate::http::admin::routes_with_doors())
             .with_state(Arc::clone(self))
     }
 
@@ -86,6 +93,12 @@ impl Doors {
         for mailbox in &self.mailboxes {
             mailbox.note(Note::Drain);
         }
+    }
+
+    /// What it shares with the rest of the server.
+    #[must_use]
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// How many topics are watched.

@@ -1,6 +1,7 @@
 //! What the gate keeps per connection. One per open socket, so every byte counts.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub struct Session {
     pub(super) warned_of_expiry: bool,
     errors: u16,
     errors_since_s: u32,
+    /// From where, if it is one that may be here.
+    pub(super) client: Option<IpAddr>,
     pub(super) _place: Place,
 }
 
@@ -105,6 +108,7 @@ impl Session {
             warned_of_expiry: false,
             errors: 0,
             errors_since_s: 0,
+            client: None,
             _place: place,
         }
     }

@@ -60,7 +60,7 @@ impl Doors {
         if self.shared.draining() {
             return Err(Failure::new(ErrorCode::Unavailable, "the server is going away; try again"));
         }
-        let Some(Accepted { place, .. }) = parts.extensions.get().cloned() else {
+        let Some(Accepted { place, client, .. }) = parts.extensions.get().cloned() else {
             return Err(Failure::new(ErrorCode::Internal, "this connection cannot carry a stream"));
         };
         let mut joined = Vec::with_capacity(topics.len());
@@ -68,7 +68,7 @@ impl Doors {
             joined.push(self.hub.join(&topic, &start).await.map_err(|error| Failure::from(read_failed(&error)))?);
         }
         let (source, body) = Source::pair();
-        let ticket = Ticket::Admitted(Box::new(Admission { door: &SSE, identity, joined, place }));
+        let ticket = Ticket::Admitted(Box::new(Admission { door: &SSE, identity, client, joined, place }));
         self.mailbox().arrive(Arrival::Stream(source), ticket).map_err(|_| {
             self.shared.metrics.accepts_refused.inc();
             Failure::new(ErrorCode::Unavailable, "the server is overloaded; try again")

@@ -1,5 +1,6 @@
 //! What a connection brings from its handshake to the reactor.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use towline_auth::Identity;
@@ -23,6 +24,8 @@ pub struct Admission {
     pub door: &'static Door,
     /// Who.
     pub identity: Arc<Identity>,
+    /// From where.
+    pub client: IpAddr,
     /// Cursors that come with the door.
     pub joined: Vec<Joined>,
     /// Counts the connection while it lives.

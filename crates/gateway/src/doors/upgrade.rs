@@ -1,5 +1,6 @@
 //! The WebSocket doors' handshakes: who is it, may they be here, and then over to the reactor.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,11 +91,11 @@ impl Doors {
         }
         let accept = handshake::accept_key(upgrade.key);
         let browser = parts.headers.contains_key(ORIGIN);
-        let Some(Accepted { place, .. }) = parts.extensions.get().cloned() else {
+        let Some(Accepted { place, client, .. }) = parts.extensions.get().cloned() else {
             return Failure::new(ErrorCode::Internal, "this connection cannot be upgraded").into_response();
         };
         let ticket = match admitted {
-            Ok((identity, topic)) => match self.admit(door, identity, topic, place).await {
+            Ok((identity, topic)) => match self.admit(door, identity, topic, client, place).await {
                 Ok(ticket) => {
                     metrics.handshake(door.name, "accepted");
                     metrics.ws_connected.inc();
@@ -130,6 +131,7 @@ impl Doors {
         door: &'static Door,
         identity: Arc<Identity>,
         topic: Option<(TopicName, StartRequest)>,
+        client: IpAddr,
         place: Place,
     ) -> Result<Ticket, Failure> {
         let mut joined = Vec::new();
@@ -138,7 +140,7 @@ impl Doors {
             let cursor = self.hub.join(&name, &start).await.map_err(|error| Failure::from(super::gate::read_failed(&error)))?;
             joined.push(cursor);
         }
-        Ok(Ticket::Admitted(Box::new(Admission { door, identity, joined, place })))
+        Ok(Ticket::Admitted(Box::new(Admission { door, identity, client, joined, place })))
     }
 
     fn hand_over(&self, upgraded: Upgraded, ticket: Ticket) {

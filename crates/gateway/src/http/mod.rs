@@ -23,7 +23,9 @@ use axum::Router;
 use axum::middleware;
 use axum::routing::{get, post};
 
-pub use admin::AuditPage;
+pub use admin::{
+    AuditPage, ClosedPage, ConnectionDetail, ConnectionsPage, DisconnectRequest, Disconnected, Draining, SlowestPage,
+};
 pub use failure::{ErrorAnswer, Failure};
 pub use feed::{ActivityPage, EventsPage};
 pub use health::Health;

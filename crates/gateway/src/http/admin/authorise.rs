@@ -50,7 +50,7 @@ fn require(shared: &Shared, parts: &Parts, role: AdminRole) -> Result<Admin, Fai
         tracing::warn!(key = key.name, fingerprint = key.fingerprint, "an admin key that may only read was used for a change");
         return Err(Failure::new(ErrorCode::Forbidden, "this admin key may only read; a change takes one of `admin.keys_full`"));
     }
-    let address = parts.extensions.get().map(|accepted: &Accepted| accepted.peer.ip());
+    let address = parts.extensions.get().map(|accepted: &Accepted| accepted.client);
     Ok(Admin { key: key.clone(), address })
 }
 

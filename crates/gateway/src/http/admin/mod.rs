@@ -4,6 +4,8 @@
 
 mod audit;
 mod authorise;
+mod connections;
+mod disconnect;
 mod publish;
 
 use std::sync::Arc;
@@ -13,10 +15,25 @@ use axum::routing::{get, post};
 
 pub use audit::AuditPage;
 pub(crate) use authorise::{Admin, require_full, require_read};
+pub use connections::{ClosedPage, ConnectionDetail, ConnectionsPage, SlowestPage};
+pub use disconnect::{DisconnectRequest, Disconnected, Draining};
 
+use crate::doors::Doors;
 use crate::shared::Shared;
 
 /// The routes that need no more than the shared parts.
 pub(super) fn routes() -> Router<Arc<Shared>> {
     Router::new().route("/api/v1/admin/audit", get(audit::audit)).route("/api/v1/admin/events", post(publish::publish))
+}
+
+/// The routes that look at open connections, or end them.
+pub(crate) fn routes_with_doors() -> Router<Arc<Doors>> {
+    Router::new()
+        .route("/api/v1/admin/connections", get(connections::list))
+        .route("/api/v1/admin/connections/slowest", get(connections::slowest))
+        .route("/api/v1/admin/connections/closed", get(connections::closed))
+        .route("/api/v1/admin/connections/{id}", get(connections::one))
+        .route("/api/v1/admin/connections/{id}/disconnect", post(disconnect::connection))
+        .route("/api/v1/admin/users/{id}/disconnect", post(disconnect::user))
+        .route("/api/v1/admin/drain", post(disconnect::drain))
 }
