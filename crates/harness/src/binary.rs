@@ -51,7 +51,7 @@ impl Binary {
             .stderr(stderr)
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {}: {error}", path().display()));
-        let endpoint = Endpoint::new(address, Clock::system());
+        let endpoint = Endpoint::at(address, Clock::system());
         let mut binary = Self { endpoint, environment, directory, child };
         binary.until_ready().await;
         binary

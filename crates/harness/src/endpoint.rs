@@ -27,7 +27,9 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    pub(crate) fn new(address: SocketAddr, clock: Clock) -> Self {
+    /// A gateway that runs already, with the harness's service key and secret.
+    #[must_use]
+    pub fn at(address: SocketAddr, clock: Clock) -> Self {
         // Keeps no idle connection, so that a server's connections are those of the test.
         let http = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(PATIENCE * 3).build();
         Self { address, clock, http: http.unwrap_or_else(|error| panic!("{error}")) }

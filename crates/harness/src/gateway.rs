@@ -179,7 +179,7 @@ impl GatewayBuilder {
         let (log, faults) = FaultyLog::around(log);
         let server = Server::start(config, self.clock.clone(), log.clone()).await;
         let server = server.unwrap_or_else(|error| panic!("the gateway did not start: {error}"));
-        let endpoint = Endpoint::new(server.address(), self.clock);
+        let endpoint = Endpoint::at(server.address(), self.clock);
         Gateway { endpoint, server: Some(server), faults, log: Some(log), _directory: directory }
     }
 }

@@ -16,6 +16,12 @@ pub struct Token {
 }
 
 impl Token {
+    /// A token that another secret than the harness's signs.
+    #[must_use]
+    pub fn signed_by(secret: &str, clock: Clock, subject: &str) -> Self {
+        Self::new(Secret::new(secret), clock, subject)
+    }
+
     pub(crate) fn new(secret: Secret, clock: Clock, subject: &str) -> Self {
         let claims = MintClaims { subject: subject.to_owned(), ttl: Duration::from_secs(3600), ..MintClaims::default() };
         Self { secret, clock, claims, age: Duration::ZERO }

@@ -83,6 +83,12 @@ const LAYERS: &[Layer] = &[
         never: &[],
         why: "the demo agent uses the public interface only",
     },
+    Layer {
+        name: "towline-abuse",
+        may_use: &["towline-harness", "towline-clock"],
+        never: &[],
+        why: "attackers know the server from outside",
+    },
     Layer { name: "towline-bench", may_use: &["towline-clock"], never: &[], why: "the loader measures a server from outside" },
     Layer {
         name: "towline-fuzz",
