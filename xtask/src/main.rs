@@ -1,11 +1,13 @@
-//! The project's own tools: `cargo xtask demo | test | check | tidy | bench | docs`.
+//! The project's own tools: `cargo xtask demo | test | check | tidy | bench | abuse | fuzz | docs`.
 
 use std::process::ExitCode;
 
+mod abuse;
 mod autobahn;
 mod bench;
 mod demo;
 mod docs;
+mod fuzz;
 mod install;
 mod process;
 mod repository;
@@ -24,6 +26,8 @@ cargo xtask <command>
   check   formatting, clippy, tidy: what to run before a commit
   tidy    the rules that no compiler knows: who may depend on whom, sizes, documents that tell the truth
   bench   measure, beside the peers that are installed, and write docs/performance.md
+  abuse   all attacks at once against a server, beside honest clients who must not notice
+  fuzz    every decoder of outside bytes, for a night
   docs    write again what is generated: docs/api, docs/configuration.md, the tables of PROTOCOL.md and docs/requirements.md
 
 cargo xtask <command> --help says more.
@@ -41,6 +45,8 @@ fn main() -> ExitCode {
         "check" => test::check,
         "tidy" => tidy::run,
         "bench" => bench::run,
+        "abuse" => abuse::run,
+        "fuzz" => fuzz::run,
         "docs" => docs::run,
         "help" | "--help" | "-h" => {
             print!("{HELP}");
