@@ -7,6 +7,7 @@ pub mod http;
 mod line_rate;
 pub mod logging;
 pub mod metrics;
+pub mod origins;
 pub mod peers;
 pub mod publish;
 pub mod server;

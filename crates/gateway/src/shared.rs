@@ -11,10 +11,15 @@ use towline_protocol::{ErrorCode, PublishResult};
 
 use crate::config::{Config, auth_config};
 use crate::http::Failure;
+use crate::line_rate::LineRate;
 use crate::logging::{EventLines, RequestLines};
 use crate::metrics::Metrics;
+use crate::origins::OriginPolicy;
 use crate::peers::TrustedProxies;
 use crate::publish::{self, Prepared};
+
+/// Enough to see who is refused, and no way to fill a disk.
+const REFUSAL_LINES_PER_SECOND_MAX: u32 = 1;
 
 /// The parts of a server, made once.
 pub struct Shared {
@@ -30,6 +35,8 @@ pub struct Shared {
     pub(crate) admin_keys: AdminKeys,
     /// Whose word about their clients' addresses counts.
     pub proxies: TrustedProxies,
+    /// Which web pages may.
+    pub origins: OriginPolicy,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Free KiB of `rest.publish_bytes_max`.
@@ -38,6 +45,8 @@ pub struct Shared {
     event_lines: Arc<EventLines>,
     /// Lines of answered requests there.
     pub(crate) request_lines: RequestLines,
+    /// Lines about refused pages there.
+    pub(crate) refusal_lines: LineRate,
     draining: watch::Sender<bool>,
     drain_asked: watch::Sender<bool>,
 }
@@ -54,12 +63,14 @@ impl Shared {
             event_lines: Arc::new(EventLines::new(config.logging.events_per_second_max)),
             request_lines: RequestLines::new(config.logging.requests_per_second_max),
             admin_keys: AdminKeys::new(&config.admin.keys_full, &config.admin.keys_read),
+            origins: OriginPolicy::new(config.environment, &config.origins),
             proxies: config.proxies.trusted_proxies(),
             config: Arc::new(config),
             clock,
             log,
             auth,
             metrics: Arc::new(Metrics::new()),
+            refusal_lines: LineRate::new(REFUSAL_LINES_PER_SECOND_MAX),
             draining: watch::Sender::new(false),
             drain_asked: watch::Sender::new(false),
         }))

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use towline_clock::Clock;
 
-use crate::endpoint::{Endpoint, JWT_SECRET, SERVICE_KEY};
+use crate::endpoint::{Endpoint, JWT_SECRET, PAGE, SERVICE_KEY};
 use crate::patience::eventually;
 
 /// A running `towline serve`. Dropping it kills it.
@@ -45,6 +45,7 @@ impl Binary {
             .env("TOWLINE_DATA_DIR", directory.path().join("data"))
             .env("TOWLINE_SERVICE_KEYS", SERVICE_KEY)
             .env("TOWLINE_JWT_SECRET", JWT_SECRET)
+            .env("TOWLINE_ORIGINS_ALLOWED", PAGE)
             .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(output)

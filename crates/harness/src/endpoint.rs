@@ -19,6 +19,9 @@ pub const SERVICE_KEY: &str = "harness-service-key-0123456789";
 /// The secret that tokens are signed with.
 pub const JWT_SECRET: &str = "harness-secret-harness-secret-harness-secret";
 
+/// The origin of the web page that may connect in tests.
+pub const PAGE: &str = "https://app.example.com";
+
 /// Where a gateway answers.
 pub struct Endpoint {
     address: SocketAddr,

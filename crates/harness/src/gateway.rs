@@ -11,7 +11,7 @@ use towline_clock::Clock;
 use towline_log::EventLog;
 use towline_log_embedded::{EmbeddedLog, OsFiles};
 
-use crate::endpoint::{Endpoint, JWT_SECRET, SERVICE_KEY};
+use crate::endpoint::{Endpoint, JWT_SECRET, PAGE, SERVICE_KEY};
 use crate::faulty_log::{Faults, FaultyLog};
 use crate::patience::eventually;
 
@@ -169,6 +169,7 @@ impl GatewayBuilder {
         config.auth.jwt_secret = Some(Secret::new(JWT_SECRET));
         config.auth.service_keys = vec![Secret::new(SERVICE_KEY)];
         config.sockets.workers = 2;
+        config.origins.allowed = vec![PAGE.to_owned()];
         for change in self.changes {
             change(&mut config);
         }

@@ -60,7 +60,7 @@ mod transcript;
 
 pub use binary::Binary;
 pub use continuity::{Continuity, is_envelope};
-pub use endpoint::{Endpoint, JWT_SECRET, SERVICE_KEY};
+pub use endpoint::{Endpoint, JWT_SECRET, PAGE, SERVICE_KEY};
 pub use faulty_log::{Faults, FaultyLog};
 pub use gateway::{Gateway, GatewayBuilder};
 pub use handshake::{Handshake, Refused};

@@ -10,6 +10,7 @@ use towline_clock::Clock;
 
 use super::problem::{Problem, Source};
 use super::{Config, Environment};
+use crate::origins::OriginPattern;
 
 /// Where the values came from, and where problems and warnings go.
 struct Check<'a> {
@@ -42,6 +43,7 @@ pub(super) fn check(
     sockets(config, &mut check);
     sizes(config, &mut check);
     proxies(config, &mut check);
+    origins(config, &mut check);
     kept_only(&mut check);
 }
 
@@ -196,9 +198,30 @@ fn proxies(config: &Config, check: &mut Check<'_>) {
     }
 }
 
+fn origins(config: &Config, check: &mut Check<'_>) {
+    for (key, texts) in [("origins.allowed", &config.origins.allowed), ("origins.staging", &config.origins.staging)] {
+        for text in texts {
+            match OriginPattern::parse(text) {
+                Err(error) => check.problem(key, format!("{text:?}: {error}")),
+                Ok(pattern) if pattern.is_insecure() && config.environment == Environment::Production => {
+                    check.warnings.push(format!("{key}: {text} is not https: who is on the way to the browser can change that page and use its user's token"));
+                }
+                Ok(_) => {}
+            }
+        }
+    }
+    let named =
+        !config.origins.allowed.is_empty() || config.environment == Environment::Staging && !config.origins.staging.is_empty();
+    if !named && config.environment != Environment::Development {
+        check.warnings.push(
+            "origins.allowed is empty: no web page may connect; name those that may, as in https://app.example.com".to_owned(),
+        );
+    }
+}
+
 /// Says so where a setting is understood and has no effect yet, so that nobody trusts a protection that is not there.
 fn kept_only(check: &mut Check<'_>) {
-    for key in ["origins.allowed", "origins.cors", "users.connections_max", "users.messages_per_minute_max"] {
+    for key in ["users.connections_max", "users.messages_per_minute_max"] {
         if let Some(source) = check.sources.get(key) {
             check.warnings.push(format!("{key} ({source}) is kept and not enforced by this version"));
         }

@@ -254,6 +254,26 @@ fn a_longer_heartbeat_takes_the_idle_timeout_along_unless_that_was_given() {
     assert!(found.iter().any(|text| text.starts_with("sockets.idle_timeout (environment TOWLINE_SOCKETS_IDLE_TIMEOUT)")));
 }
 
+// proves: C5
+#[test]
+fn origins_are_checked_when_they_are_read() {
+    let text = "environment = 'production'\n[auth]\njwt_secret = '0123456789abcdef0123456789abcdef'\n[origins]\nallowed = ['https://a.example', 'b.example', 'https://*.com']\nstaging = ['https://c.example/']\n";
+    let found = problems(Input { file: file(text), ..Input::default() });
+    for expected in [
+        "origins.allowed (towline.toml:5): \"b.example\": it must begin with a scheme",
+        "origins.allowed (towline.toml:5): \"https://*.com\": would let a whole top-level domain in",
+        "origins.staging (towline.toml:6): \"https://c.example/\": it is scheme, host and port only",
+    ] {
+        assert!(found.iter().any(|text| text.contains(expected)), "{expected} is missing in\n{}", found.join("\n"));
+    }
+    let warned = |environment: &str, allowed: &str, word: &str| {
+        let pairs = [("ENVIRONMENT", environment), ("WEBSOCKET_ALLOWED_ORIGINS", allowed), ("TOWLINE_JWT_SECRET", SECRET)];
+        from_env(&pairs).warnings.iter().any(|text| text.contains(word))
+    };
+    assert!(warned("production", "", "no web page may connect") && !warned("development", "", "no web page may connect"));
+    assert!(warned("production", "http://a.example", "is not https") && !warned("production", "https://a.example", "https"));
+}
+
 #[test]
 fn not_everybody_can_be_a_trusted_proxy() {
     let loaded =

@@ -5,6 +5,7 @@
 
 pub(crate) mod admin;
 pub mod credential;
+mod cross_origin;
 mod failure;
 mod feed;
 mod health;
@@ -57,6 +58,7 @@ pub fn router_with(shared: Arc<Shared>, doors: Router<Arc<Shared>>) -> Router {
         .merge(doors)
         .fallback(failure::no_route)
         .method_not_allowed_fallback(failure::no_such_method)
+        .layer(middleware::from_fn_with_state(Arc::clone(&shared), cross_origin::guard))
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), observe::observe))
         .with_state(shared)
 }

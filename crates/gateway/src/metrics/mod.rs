@@ -14,7 +14,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use towline_protocol::{ErrorCode, PublishResult};
 
-use labels::{Close, Code, Door, DoorOutcome, Request, Route, State, Status};
+use labels::{Close, Code, Door, DoorOutcome, Reason, Request, Route, State, Status};
 
 /// All metrics that the gateway's own code counts. Fields are for hot paths: each is one atomic. Methods with labels take a read lock
 /// for the look-up; whoever calls one often keeps the returned handle.
@@ -67,6 +67,7 @@ pub struct Metrics {
     errors: Family<Code, Counter>,
     closes: Family<Close, Counter>,
     auth_failures: Family<Code, Counter>,
+    refused: Family<Reason, Counter>,
     publish_results: Family<Status, Counter>,
     requests: Family<Request, Counter>,
     request_seconds: Family<Route, Histogram, fn() -> Histogram>,
@@ -121,6 +122,7 @@ impl Metrics {
             errors: Family::default(),
             closes: Family::default(),
             auth_failures: Family::default(),
+            refused: Family::default(),
             publish_results: Family::default(),
             requests: Family::default(),
             request_seconds: Family::new_with_constructor(seconds),
@@ -154,6 +156,7 @@ impl Metrics {
         own.register("errors", "Errors sent to clients by code", self.errors.clone());
         own.register("closes", "Connections closed by close code", self.closes.clone());
         own.register("auth_failures", "Credentials refused by code", self.auth_failures.clone());
+        own.register("refused", "Connections, requests and messages refused by policy or limit, by reason", self.refused.clone());
         own.register("stalled", "Connections closed for accepting no bytes", self.stalled.clone());
         own.register("audit_failures", "Audit events that could not be stored", self.audit_failures.clone());
         own.register("heartbeats", "Pings sent to silent clients", self.heartbeats.clone());
@@ -192,6 +195,11 @@ impl Metrics {
     /// Counts a refused credential.
     pub fn auth_failure(&self, code: ErrorCode) {
         self.auth_failures.get_or_create(&Code { code: code.as_str() }).inc();
+    }
+
+    /// Counts what a policy or limit refused: `origin`, `address_rate` …
+    pub fn refused(&self, reason: &'static str) {
+        self.refused.get_or_create(&Reason { reason }).inc();
     }
 
     /// Counts what became of published events.

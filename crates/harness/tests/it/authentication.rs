@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use towline_auth::{MintClaims, Secret, mint};
-use towline_harness::{Answer, Binary, Gateway, PATIENCE, SERVICE_KEY, TestIssuer};
-
-const PAGE: &str = "https://app.example.com";
+use towline_harness::{Answer, Binary, Gateway, PAGE, PATIENCE, SERVICE_KEY, TestIssuer};
 
 /// Tokens that must not open anything, with the code that says so.
 fn bad_tokens(gateway: &Gateway) -> Vec<(&'static str, String, &'static str)> {

@@ -1,7 +1,7 @@
 //! The activity feed: one user's own stream, in its own dialect.
 
 use serde_json::json;
-use towline_harness::{Gateway, PATIENCE, SERVICE_KEY};
+use towline_harness::{Gateway, PAGE, PATIENCE, SERVICE_KEY};
 
 // proves: A1, A2
 #[tokio::test]
@@ -55,7 +55,7 @@ async fn another_users_feed_is_refused() {
     assert_eq!(refused.status, 403, "{}", refused.body);
     assert!(refused.body.contains("FORBIDDEN"));
     // A browser cannot read that status, so it is told on the socket, before anything else.
-    let mut page = gateway.feed("bob").token(gateway.token("alice")).origin("https://app.example.com").open().await;
+    let mut page = gateway.feed("bob").token(gateway.token("alice")).origin(PAGE).open().await;
     let (code, reason) = page.expect_close(PATIENCE).await;
     assert_eq!(code, 4403);
     assert!(reason.contains("another user"), "{reason}");
@@ -139,7 +139,10 @@ async fn development_mode_takes_the_user_from_the_address() {
     assert_eq!(native.expect("welcome", PATIENCE).await["data"]["user_id"], "dev1");
     native.subscribe(json!(["user:dev1"])).await;
     // A page from elsewhere is not let in, and neither is a name that merely resolves to this machine.
-    let page = gateway.feed("dev1").origin("https://evil.example").open().await.expect_close(PATIENCE).await;
+    let page = gateway.feed("dev1").origin("https://evil.example").try_open().await.err().unwrap();
+    assert_eq!(page.status, 403);
+    // Also a page that is allowed elsewhere: here nothing but the address protects the server.
+    let page = gateway.feed("dev1").origin(PAGE).open().await.expect_close(PATIENCE).await;
     assert_eq!(page.0, 4403);
     gateway.feed("dev1").origin("http://localhost:3000").open().await.expect_quiet().await;
     let mut raw = gateway.raw().await;

@@ -5,6 +5,7 @@
 mod admin;
 mod authentication;
 mod command_line;
+mod cors;
 mod crash;
 mod crowd;
 mod doors_agree;
@@ -17,6 +18,7 @@ mod join;
 mod memory_log;
 mod native_door;
 mod operations;
+mod origins;
 mod publishing;
 mod rest_reading;
 mod resumption;

@@ -1,7 +1,7 @@
 //! What an operator sees: metrics by their names and without people in them, and logs that lead from an id to a request and keep secrets.
 
 use serde_json::json;
-use towline_harness::{Binary, Gateway, JWT_SECRET, PATIENCE, SERVICE_KEY};
+use towline_harness::{Binary, Gateway, JWT_SECRET, PAGE, PATIENCE, SERVICE_KEY};
 
 // proves: B9
 #[tokio::test]
@@ -95,8 +95,8 @@ async fn logs_lead_from_an_id_to_its_line_and_hold_neither_tokens_nor_payloads()
     let mut native = binary.native().token(&token).open().await;
     native.expect("welcome", PATIENCE).await;
     native.subscribe(json!(["user:alice"])).await;
-    let mut feed = binary.feed("alice").token(&token).origin("https://app.example.com").open().await;
-    let mut page = binary.feed("alice").token("bad.CANARY-TOKEN.x").origin("https://app.example.com").open().await;
+    let mut feed = binary.feed("alice").token(&token).origin(PAGE).open().await;
+    let mut page = binary.feed("alice").token("bad.CANARY-TOKEN.x").origin(PAGE).open().await;
     assert_eq!(page.expect_close(PATIENCE).await.0, 4401);
     let mut by_protocol = binary.native().token_protocol(&token).open().await;
     by_protocol.expect("welcome", PATIENCE).await;
