@@ -1,5 +1,7 @@
 //! The topics that somebody watches, and how a cursor is placed.
 
+mod census;
+
 use std::sync::Arc;
 
 use hashbrown::HashTable;

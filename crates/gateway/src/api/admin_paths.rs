@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::Schemas;
 use crate::http::{
     AuditPage, ClosedPage, ConnectionDetail, ConnectionsPage, DisconnectRequest, Disconnected, Draining, PublishAnswer,
-    SlowestPage,
+    SlowestPage, TopicDetail, TopicsPage,
 };
 
 /// A route, its method and what it takes and gives.
@@ -81,6 +81,19 @@ pub(super) fn admin_paths(schemas: &mut Schemas) -> Map<String, Value> {
     most.push(("limit", "1 to 100, 20 by default."));
     let closed = [("user", "Whose."), ("code", "With this close code."), ("limit", "1 to 1000, 50 by default.")];
     let audit = [("limit", "1 to 500, 50 by default."), ("cursor", "The `cursor` of an earlier answer.")];
+    let watched = [
+        ("prefix", "Whose names begin with this."),
+        ("limit", "1 to 200, 50 by default."),
+        ("cursor", "The `cursor` of an earlier answer."),
+    ];
+    let tail = [
+        ("topic", "Names, separated by commas."),
+        ("user", "The topic `user:{user}` too."),
+        ("type", "Events of this type only, or of all types with a prefix: `agent.*`."),
+        ("after", "Begin after this position, cursor or event id; with the next event if nothing is said."),
+        ("since", "Begin at this time."),
+        ("from", "`earliest` or `latest`."),
+    ];
     let reason = Some(schemas.of::<DisconnectRequest>());
     let gone = schemas.of::<Disconnected>();
     let routes = vec![
@@ -88,6 +101,17 @@ pub(super) fn admin_paths(schemas: &mut Schemas) -> Map<String, Value> {
         look("/api/v1/admin/connections/slowest", "Who is furthest behind", query(&most), schemas.of::<SlowestPage>()),
         look("/api/v1/admin/connections/closed", "Who left a moment ago, and why", query(&closed), schemas.of::<ClosedPage>()),
         look("/api/v1/admin/connections/{id}", "One connection and its cursors", id(), schemas.of::<ConnectionDetail>()),
+        look("/api/v1/admin/topics", "What is watched", query(&watched), schemas.of::<TopicsPage>()),
+        look(
+            "/api/v1/admin/topics/{topic}",
+            "One topic, watched or not",
+            json!([parameter("topic", "path", "Its name.")]),
+            schemas.of::<TopicDetail>(),
+        ),
+        Route {
+            kind: "application/x-ndjson",
+            ..look("/api/v1/admin/tail", "Topics live, as lines or events", query(&tail), schemas.of::<super::Envelope>())
+        },
         look("/api/v1/admin/audit", "What operators did, newest first", query(&audit), schemas.of::<AuditPage>()),
         change("/api/v1/admin/connections/{id}/disconnect", "End a connection (4412)", id(), reason.clone(), gone.clone()),
         change("/api/v1/admin/users/{id}/disconnect", "End a user's connections (4412)", id(), reason, gone),

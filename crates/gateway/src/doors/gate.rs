@@ -15,6 +15,7 @@ use towline_sockets::{Application, ConnectionId, Connections, Ended, Io, Life, M
 
 use super::door::{Door, FEED, NATIVE, SSE};
 use super::drain::Drain;
+use super::headcount::Headcount;
 use super::local_topics::LocalTopics;
 use super::requests::{Answer, HISTORY_CHANGED, Publishes};
 use super::session::Session;
@@ -61,6 +62,8 @@ pub enum Note {
     Authenticated(ConnectionId, Option<Box<str>>, Result<Arc<Identity>, AuthError>),
     /// Look at some connections for an operator.
     Survey(Box<Survey>),
+    /// Who watches these topics?
+    Headcount(Headcount),
     /// Which connections ended lately?
     Recall(oneshot::Sender<Vec<ClosedView>>),
     /// Say goodbye to everybody.
@@ -203,6 +206,7 @@ impl Application for Gate {
             Note::Advanced(topic) => self.advanced.push(topic),
             Note::Drain => self.begin_drain(connections),
             Note::Survey(survey) => self.survey(connections, *survey),
+            Note::Headcount(asked) => self.count_heads(connections, asked),
             Note::Recall(reply) => drop(reply.send(self.recall())),
             Note::Joined(id, correlation_id, joined, refused) => {
                 if let Some((mut io, session)) = connections.get(id) {

@@ -9,12 +9,14 @@ mod desk;
 mod door;
 mod drain;
 mod gate;
+mod headcount;
 mod local_topics;
 mod requests;
 mod session;
 mod start;
 mod stream;
 mod survey;
+mod tap;
 mod tasks;
 mod ticket;
 mod upgrade;
@@ -32,10 +34,15 @@ use towline_protocol::{Dialect, EventView};
 use towline_sockets::websocket::{Limits, Opcode, write_header};
 use towline_sockets::{Mailbox, Reactor};
 
+pub use desk::Heads;
 pub use desk::Place;
 pub use door::Door;
 use gate::{Gate, Note};
+pub(crate) use requests::notice as gap_notice;
+pub(crate) use start::of_query as start_of_query;
 pub use survey::{Filter, Surveyed, Task};
+use tap::Taps;
+pub use tap::{Drawn, Tap};
 pub use view::{ClosedView, ConnectionState, ConnectionView, SubscriptionView};
 
 use crate::shared::Shared;
@@ -45,6 +52,7 @@ pub struct Doors {
     shared: Arc<Shared>,
     hub: Hub,
     mailboxes: Vec<Mailbox<Gate>>,
+    taps: Taps,
     next: AtomicUsize,
 }
 
@@ -74,7 +82,8 @@ impl Doors {
             Gate::new(Arc::clone(shared), hub.clone(), runtime.clone(), mailbox, number)
         })?;
         let mailboxes = reactor.mailboxes().to_vec();
-        let doors = Self { shared: Arc::clone(shared), hub, mailboxes, next: AtomicUsize::new(0) };
+        let taps = Taps::new(&hub);
+        let doors = Self { shared: Arc::clone(shared), hub, mailboxes, taps, next: AtomicUsize::new(0) };
         Ok((Arc::new(doors), DoorsReactor(reactor)))
     }
 

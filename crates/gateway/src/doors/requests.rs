@@ -368,7 +368,7 @@ fn shown(topic: &str) -> String {
     topic[..end].to_owned()
 }
 
-pub(super) fn notice(gap: Gap) -> GapNotice {
+pub(crate) fn notice(gap: Gap) -> GapNotice {
     let reason = match gap.reason {
         GapReason::Trimmed => GapCause::Trimmed,
         GapReason::EpochChanged => GapCause::EpochChanged,

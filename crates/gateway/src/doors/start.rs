@@ -6,7 +6,7 @@ use crate::http::Failure;
 use crate::http::params::Params;
 
 /// `after=` (a position, a cursor or an event id), `since=` (a time) or `from=earliest|latest`; none of them: `None`.
-pub(super) fn of_query(params: &Params) -> Result<Option<StartRequest>, Failure> {
+pub(crate) fn of_query(params: &Params) -> Result<Option<StartRequest>, Failure> {
     if let Some(after) = params.text("after")? {
         return after_text(after).map(Some);
     }

@@ -26,6 +26,7 @@ use axum::routing::{get, post};
 
 pub use admin::{
     AuditPage, ClosedPage, ConnectionDetail, ConnectionsPage, DisconnectRequest, Disconnected, Draining, SlowestPage,
+    TopicDetail, TopicView, TopicsPage,
 };
 pub use failure::{ErrorAnswer, Failure};
 pub use feed::{ActivityPage, EventsPage};

@@ -170,3 +170,100 @@ async fn an_operator_drains_the_server_which_ends_in_order_and_keeps_the_audit()
     assert_eq!(column(&audit, "events", "type"), ["admin.drain"]);
     assert!(!binary.output().contains(FULL), "a key is in the log");
 }
+
+#[tokio::test]
+async fn operators_see_what_is_watched_by_how_many_how_fast_and_what_the_log_holds() {
+    let gateway = gateway().await;
+    let mut sockets = Vec::new();
+    for number in 0..5 {
+        let mut socket = gateway.connect_with(SERVICE_KEY).await;
+        socket.subscribe(json!([format!("run:{number}"), "system"])).await;
+        sockets.push(socket);
+    }
+    gateway.publish_numbered("run:3", 0, 7).await;
+    gateway.publish_numbered("quiet", 0, 2).await;
+    let (mut met, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = look(&gateway, &format!("topics?limit=2&cursor={cursor}")).await;
+        assert_eq!(page["complete"], true);
+        met.extend(page["topics"].as_array().unwrap().clone());
+        match page["cursor"].as_str() {
+            Some(next) => next.clone_into(&mut cursor),
+            None => break,
+        }
+    }
+    let names: Vec<&str> = met.iter().map(|topic| topic["topic"].as_str().unwrap()).collect();
+    assert_eq!(names, ["run:0", "run:1", "run:2", "run:3", "run:4", "system"], "in order, and only what is watched");
+    assert_eq!((met[5]["subscribers"].as_u64(), met[5]["events_last_minute"].as_u64()), (Some(5), Some(0)));
+    assert_eq!((met[3]["subscribers"].as_u64(), met[3]["events_last_minute"].as_u64()), (Some(1), Some(7)));
+    assert_eq!(met[3]["head"]["offset"], 7);
+    assert_eq!(column(&look(&gateway, "topics?prefix=run:&limit=3").await, "topics", "topic"), ["run:0", "run:1", "run:2"]);
+
+    let quiet = look(&gateway, "topics/quiet").await;
+    assert_eq!(
+        (quiet["watched"].as_bool(), quiet["events"].as_u64(), quiet["head"]["offset"].as_u64()),
+        (Some(false), Some(2), Some(2))
+    );
+    assert!(quiet["bytes"].as_u64() > Some(0) && quiet["oldest_ts"].as_f64() <= quiet["newest_ts"].as_f64(), "{quiet}");
+    let run = look(&gateway, "topics/run:3").await;
+    assert_eq!((run["watched"].as_bool(), run["subscribers"].as_u64()), (Some(true), Some(1)));
+    assert_eq!(look(&gateway, "topics/never").await["events"], 0);
+    assert_eq!(gateway.get("/api/v1/admin/topics/no%20such", READ).await.0, 400);
+}
+
+/// Reads lines of a tail until there are so many, those without content left out.
+async fn lines(response: &mut reqwest::Response, rest: &mut String, count: usize) -> Vec<Value> {
+    let mut found = Vec::new();
+    while found.len() < count {
+        if let Some((line, after)) = rest.split_once('\n') {
+            if !line.is_empty() {
+                found.push(serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}")));
+            }
+            *rest = after.to_owned();
+            continue;
+        }
+        let piece = tokio::time::timeout(PATIENCE, response.chunk()).await.expect("a line in time").unwrap();
+        rest.push_str(std::str::from_utf8(&piece.expect("the tail goes on")).unwrap());
+    }
+    found
+}
+
+#[tokio::test]
+async fn a_tail_shows_topics_live_filtered_by_type_from_where_it_is_asked_and_lets_go_when_its_reader_does() {
+    let gateway = gateway().await;
+    let ask = |query: &str| gateway.http().get(gateway.url(&format!("/api/v1/admin/tail?{query}"))).bearer_auth(READ).send();
+    for (query, status) in [("", 400), ("topic=no%20such", 400), ("topic=a&from=never", 400)] {
+        assert_eq!(ask(query).await.unwrap().status(), status, "{query}");
+    }
+    gateway.publish("user:alice", "agent.started", json!({"n": 1})).await;
+    let mut live = ask("user=alice&topic=system").await.unwrap();
+    let mut filtered = ask("topic=user:alice&type=agent.*&from=earliest").await.unwrap();
+    for (topic, kind) in [("user:alice", "note"), ("system", "agent.paused"), ("user:alice", "agent.completed")] {
+        gateway.publish(topic, kind, json!({})).await;
+    }
+    let (mut rest, mut other) = (String::new(), String::new());
+    let mut kinds: Vec<String> = Vec::new();
+    for line in lines(&mut live, &mut rest, 3).await {
+        kinds.push(line["type"].as_str().unwrap().to_owned());
+    }
+    kinds.sort();
+    assert_eq!(kinds, ["agent.completed", "agent.paused", "note"], "live, from all its topics, each once");
+    let found = lines(&mut filtered, &mut other, 2).await;
+    assert_eq!((found[0]["type"].as_str(), found[1]["type"].as_str()), (Some("agent.started"), Some("agent.completed")));
+    assert_eq!(found[1]["offset"], 3);
+
+    let stream = ask("user=alice&from=earliest").await.unwrap();
+    assert_eq!(stream.headers()["content-type"], "application/x-ndjson");
+    drop((live, filtered, stream));
+    eventually("nothing is watched any more", || async { gateway.server().watched_topics() == 0 }).await;
+    // As many as may be, again and again: none is left behind.
+    for _ in 0..40 {
+        assert_eq!(ask("topic=a").await.unwrap().status(), 200);
+        eventually("it is let go of", || async { gateway.server().watched_topics() == 0 }).await;
+    }
+    let mut open = Vec::new();
+    while open.len() < 16 {
+        open.push(ask("topic=a").await.unwrap());
+    }
+    assert_eq!(ask("topic=a").await.unwrap().status(), 429);
+}

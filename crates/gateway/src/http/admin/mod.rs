@@ -7,6 +7,8 @@ mod authorise;
 mod connections;
 mod disconnect;
 mod publish;
+mod tail;
+mod topics;
 
 use std::sync::Arc;
 
@@ -17,6 +19,7 @@ pub use audit::AuditPage;
 pub(crate) use authorise::{Admin, require_full, require_read};
 pub use connections::{ClosedPage, ConnectionDetail, ConnectionsPage, SlowestPage};
 pub use disconnect::{DisconnectRequest, Disconnected, Draining};
+pub use topics::{TopicDetail, TopicView, TopicsPage};
 
 use crate::doors::Doors;
 use crate::shared::Shared;
@@ -35,5 +38,8 @@ pub(crate) fn routes_with_doors() -> Router<Arc<Doors>> {
         .route("/api/v1/admin/connections/{id}", get(connections::one))
         .route("/api/v1/admin/connections/{id}/disconnect", post(disconnect::connection))
         .route("/api/v1/admin/users/{id}/disconnect", post(disconnect::user))
+        .route("/api/v1/admin/topics", get(topics::list))
+        .route("/api/v1/admin/topics/{topic}", get(topics::one))
+        .route("/api/v1/admin/tail", get(tail::tail))
         .route("/api/v1/admin/drain", post(disconnect::drain))
 }
