@@ -74,6 +74,12 @@ impl Endpoint {
         Handshake::native(self.address)
     }
 
+    /// The same in MessagePack.
+    #[must_use]
+    pub fn native_binary(&self) -> Handshake {
+        Handshake::native_binary(self.address)
+    }
+
     /// A handshake on the feed door of a user.
     #[must_use]
     pub fn feed(&self, user_id: &str) -> Handshake {

@@ -55,6 +55,13 @@ impl Handshake {
         Self { envelope: true, ..handshake }
     }
 
+    /// The native door in MessagePack.
+    #[must_use]
+    pub fn native_binary(address: SocketAddr) -> Self {
+        let handshake = Self::new(address, "/ws").protocol("towline.v1+msgpack");
+        Self { envelope: true, ..handshake }
+    }
+
     /// The feed door of a user.
     #[must_use]
     pub fn feed(address: SocketAddr, user_id: &str) -> Self {

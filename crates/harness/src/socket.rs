@@ -20,12 +20,16 @@ use crate::transcript::Transcript;
 /// A connection. Everything that comes is checked: on the native door each packet must be envelope v1, and on every door each event must
 /// follow the one before it in its topic, unless the server said that something is missing. What fails prints the whole transcript.
 ///
+/// If MessagePack was agreed upon, messages are sent in it, and every packet must come in it: by another's code than the gateway's. In
+/// the transcript stands what they say as JSON.
+///
 /// Packets come to whoever asks in the order in which they arrived. The server's `ping` messages are noted and passed over.
 /// Nothing is read from the socket while nobody asks, so a test that does not ask is a slow reader.
 pub struct Socket {
     stream: WebSocketStream<TcpStream>,
     headers: HeaderMap,
     envelope: bool,
+    binary: bool,
     continuity: Continuity,
     transcript: Transcript,
     /// Came while an answer was awaited.
@@ -48,6 +52,7 @@ impl Socket {
             stream,
             headers: response.headers().clone(),
             envelope,
+            binary: response.headers().get("sec-websocket-protocol").is_some_and(|name| name == "towline.v1+msgpack"),
             continuity: Continuity::default(),
             transcript,
             backlog: VecDeque::new(),
@@ -74,9 +79,14 @@ impl Socket {
         &self.transcript
     }
 
-    /// Sends a JSON message.
+    /// Sends a message in the encoding that was agreed upon.
     pub async fn send(&mut self, message: Value) {
-        self.send_text(message.to_string()).await;
+        if !self.binary {
+            return self.send_text(message.to_string()).await;
+        }
+        let bytes = rmp_serde::to_vec(&message).unwrap_or_else(|error| self.transcript.fail(error));
+        self.transcript.sent(message.to_string());
+        self.put(Message::binary(bytes)).await;
     }
 
     /// Sends text as it is.
@@ -249,14 +259,14 @@ impl Socket {
     async fn read(&mut self) -> Incoming {
         loop {
             match self.stream.next().await {
-                Some(Ok(Message::Text(text))) => {
+                Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
+                    let text = self.text_of(message);
                     self.transcript.received(text.as_str());
-                    let packet = self.check(text.as_str());
+                    let packet = self.check(&text);
                     if packet.kind() != "ping" {
                         return Incoming::Packet(packet);
                     }
                 }
-                Some(Ok(Message::Binary(bytes))) => self.transcript.fail(format_args!("a binary message came: {bytes:?}")),
                 Some(Ok(Message::Ping(_))) => self.transcript.received("ping frame"),
                 Some(Ok(Message::Pong(_))) => self.transcript.received("pong frame"),
                 Some(Ok(Message::Frame(_))) => {}
@@ -270,6 +280,17 @@ impl Socket {
                 Some(Err(error)) => return Incoming::Closed(1006, error.to_string()),
                 None => return Incoming::Closed(1006, "the stream ended".to_owned()),
             }
+        }
+    }
+
+    fn text_of(&self, message: Message) -> String {
+        match message {
+            Message::Text(text) if !self.binary => text.to_string(),
+            Message::Binary(bytes) if self.binary => match rmp_serde::from_slice::<Value>(&bytes) {
+                Ok(value) => value.to_string(),
+                Err(error) => self.transcript.fail(format_args!("not MessagePack ({error}): {bytes:?}")),
+            },
+            other => self.transcript.fail(format_args!("a message of the other encoding came: {other:?}")),
         }
     }
 

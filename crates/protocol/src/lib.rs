@@ -8,6 +8,7 @@ pub mod cursor;
 pub mod dialect;
 pub mod event;
 pub mod message;
+pub mod msgpack;
 pub mod position;
 pub mod timestamp;
 pub mod topic;

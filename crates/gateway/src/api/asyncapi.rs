@@ -20,7 +20,7 @@ pub fn asyncapi() -> Value {
         "defaultContentType": "application/json",
         "servers": { "local": { "host": "127.0.0.1:8080", "protocol": "ws", "description": "The default address." } },
         "channels": {
-            "native": channel("/ws", "Subprotocol `towline.v1`: envelope v1 in both directions.", &["event", "serverMessage", "clientMessage"]),
+            "native": channel("/ws", "Subprotocol `towline.v1`: envelope v1 in both directions; `towline.v1+msgpack`: the same in MessagePack.", &["event", "serverMessage", "clientMessage"]),
             "feed": feed_channel(),
             "stream": channel("/api/v1/stream", "Server-Sent Events; one way.", &["event", "serverMessage"]),
         },

@@ -30,6 +30,16 @@ pub enum Heartbeat {
     Comment,
 }
 
+/// One of `doors` (of the same route): the first that the client offers, or the only one if it asks for no subprotocol.
+pub fn choose(doors: &'static [&'static Door], offered: &[&str]) -> Option<&'static Door> {
+    if let [only] = doors
+        && only.subprotocol.is_none()
+    {
+        return Some(only);
+    }
+    offered.iter().find_map(|name| doors.iter().copied().find(|door| door.subprotocol == Some(*name)))
+}
+
 /// `towline.v1` on `/ws`.
 pub static NATIVE: Door = Door {
     name: "native",
@@ -40,6 +50,19 @@ pub static NATIVE: Door = Door {
     heartbeat: Heartbeat::FrameAndMessage,
 };
 
+/// The same in MessagePack: another subprotocol of the same door.
+pub static NATIVE_BINARY: Door = Door {
+    name: "native",
+    path: "/ws",
+    dialect: Dialect::NativeBinary,
+    subprotocol: Some("towline.v1+msgpack"),
+    talks: true,
+    heartbeat: Heartbeat::FrameAndMessage,
+};
+
+/// What `/ws` speaks.
+pub static NATIVES: [&Door; 2] = [&NATIVE, &NATIVE_BINARY];
+
 /// The agent activity feed of one user.
 pub static FEED: Door = Door {
     name: "feed",
@@ -49,6 +72,9 @@ pub static FEED: Door = Door {
     talks: false,
     heartbeat: Heartbeat::Frame,
 };
+
+/// What the feed's route speaks.
+pub static FEEDS: [&Door; 1] = [&FEED];
 
 /// Server-Sent Events, for clients without WebSocket.
 pub static SSE: Door = Door {

@@ -110,7 +110,11 @@ impl Gate {
         let stamp = Stamp { id: &id, ts_ms: self.shared.clock.unix_ms(), correlation_id };
         self.buffer.clear();
         door.dialect.encode_message(message, stamp, &mut self.buffer);
-        io.send(&self.buffer);
+        if door.dialect.is_binary() {
+            io.send_binary(&self.buffer);
+        } else {
+            io.send(&self.buffer);
+        }
     }
 
     /// Tells the client what it did wrong, and closes the connection if it keeps doing so.
@@ -140,7 +144,7 @@ impl Gate {
 
     fn count_connection(&self, door: &Door, by: i64) {
         for (known, gauge) in &self.connections {
-            if std::ptr::eq(*known, door) {
+            if known.name == door.name {
                 gauge.inc_by(by);
             }
         }
@@ -192,7 +196,7 @@ impl Application for Gate {
     fn message(&mut self, io: &mut Io<'_>, session: &mut Session, message: Message<'_>) {
         match message {
             Message::Text(text) => self.request(io, session, text),
-            Message::Binary(_) => self.close(io, CloseCode::Unsupported, "binary messages are not taken here; send JSON text"),
+            Message::Binary(bytes) => self.binary_request(io, session, bytes),
             _ => {}
         }
     }

@@ -8,6 +8,7 @@ mod delivery;
 mod desk;
 mod door;
 mod drain;
+mod encoding;
 mod gate;
 mod headcount;
 mod local_topics;
@@ -30,8 +31,7 @@ use axum::Router;
 use axum::routing::get;
 use towline_clock::Clock;
 use towline_hub::Hub;
-use towline_protocol::{Dialect, EventView};
-use towline_sockets::websocket::{Limits, Opcode, write_header};
+use towline_sockets::websocket::Limits;
 use towline_sockets::{Mailbox, Reactor};
 
 pub use desk::Heads;
@@ -69,7 +69,7 @@ impl Doors {
             page_bytes_max: sockets.catch_up_page_bytes,
             pages_in_flight_max: sockets.catch_ups_max,
         };
-        let hub = Hub::new(Arc::clone(&shared.log), encode_frame, hub_settings);
+        let hub = Hub::new(Arc::clone(&shared.log), encoding::encode_frame, hub_settings);
         let settings = towline_sockets::Settings {
             workers: sockets.workers,
             limits: Limits { message_bytes_max: sockets.message_bytes_max, ..Limits::default() },
@@ -130,22 +130,4 @@ impl DoorsReactor {
     pub fn stop(self) {
         self.0.stop();
     }
-}
-
-/// Writes an event as a frame: once per dialect, whoever and how many read it.
-fn encode_frame(format: usize, event: &EventView<'_>, out: &mut Vec<u8>) {
-    let dialect = Dialect::ALL[format];
-    if dialect == Dialect::Sse {
-        dialect.encode_event(event, out);
-        return;
-    }
-    // Almost every frame's header has four bytes (payloads of 126 to 65,535 bytes): leave room for that and mend the rest.
-    const USUAL_HEADER: [u8; 4] = [0; 4];
-    let start = out.len();
-    out.extend_from_slice(&USUAL_HEADER);
-    dialect.encode_event(event, out);
-    let payload = out.len() - start - USUAL_HEADER.len();
-    let mut header = Vec::with_capacity(10);
-    write_header(&mut header, Opcode::Text, payload);
-    out.splice(start..start + USUAL_HEADER.len(), header);
 }

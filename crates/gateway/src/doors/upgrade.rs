@@ -19,7 +19,7 @@ use towline_sockets::websocket::handshake;
 use towline_sockets::{Arrival, prepare_socket};
 
 use super::Doors;
-use super::door::{Door, FEED, NATIVE};
+use super::door::{self, Door, FEEDS, NATIVES};
 use super::ticket::{Admission, Refused, Ticket};
 use crate::http::Failure;
 use crate::http::credential::identify;
@@ -32,7 +32,7 @@ pub(super) async fn native(State(doors): State<Arc<Doors>>, request: Request) ->
         Ok(user_id) => identify(&doors.shared, &parts, user_id.as_deref()).await.map(|identity| (identity, None)),
         Err(failure) => Err(failure),
     };
-    doors.shake_hands(&NATIVE, parts, admitted).await
+    doors.shake_hands(&NATIVES, parts, admitted).await
 }
 
 pub(super) async fn feed(State(doors): State<Arc<Doors>>, Path(user_id): Path<String>, request: Request) -> Response {
@@ -46,15 +46,15 @@ pub(super) async fn feed(State(doors): State<Arc<Doors>>, Path(user_id): Path<St
         let start = super::start::of_query(&Params::of(&parts.uri)?)?;
         Ok((identity, Some((topic, start.unwrap_or_default()))))
     });
-    doors.shake_hands(&FEED, parts, admitted).await
+    doors.shake_hands(&FEEDS, parts, admitted).await
 }
 
 type Admitted = Result<(Arc<Identity>, Option<(TopicName, StartRequest)>), Failure>;
 
 impl Doors {
-    async fn shake_hands(self: Arc<Self>, door: &'static Door, parts: Parts, admitted: Admitted) -> Response {
+    async fn shake_hands(self: Arc<Self>, route: &'static [&'static Door], parts: Parts, admitted: Admitted) -> Response {
         let since = parts.extensions.get().map(|accepted: &Accepted| accepted.since);
-        let response = Arc::clone(&self).answer(door, parts, admitted).await;
+        let response = Arc::clone(&self).answer(route, parts, admitted).await;
         self.handshake_answered(since);
         response
     }
@@ -67,12 +67,14 @@ impl Doors {
         }
     }
 
-    async fn answer(self: Arc<Self>, door: &'static Door, parts: Parts, admitted: Admitted) -> Response {
+    /// Answers a handshake on a route. Its doors differ in nothing but what they speak.
+    async fn answer(self: Arc<Self>, route: &'static [&'static Door], parts: Parts, admitted: Admitted) -> Response {
         let metrics = &self.shared.metrics;
+        let name = route.first().map_or("", |door| door.name);
         let upgrade = match handshake::accept(&parts.method, parts.version, &parts.headers) {
             Ok(upgrade) => upgrade,
             Err(error) => {
-                metrics.handshake(door.name, "invalid");
+                metrics.handshake(name, "invalid");
                 let mut response = Failure::new(ErrorCode::InvalidFormat, error.to_string()).into_response();
                 *response.status_mut() = error.status();
                 response.headers_mut().extend(error.headers().iter().cloned());
@@ -80,15 +82,15 @@ impl Doors {
             }
         };
         if self.shared.draining() {
-            metrics.handshake(door.name, "draining");
+            metrics.handshake(name, "draining");
             return Failure::new(ErrorCode::Unavailable, "the server is going away; try again").into_response();
         }
-        if let Some(name) = door.subprotocol
-            && !upgrade.protocols.contains(&name)
-        {
-            metrics.handshake(door.name, "invalid");
-            return Failure::new(ErrorCode::InvalidFormat, format!("offer the subprotocol `{name}`")).into_response();
-        }
+        let Some(door) = door::choose(route, &upgrade.protocols) else {
+            metrics.handshake(name, "invalid");
+            let known: Vec<_> = route.iter().filter_map(|door| door.subprotocol).map(|name| format!("`{name}`")).collect();
+            return Failure::new(ErrorCode::InvalidFormat, format!("offer the subprotocol {}", known.join(" or ")))
+                .into_response();
+        };
         let accept = handshake::accept_key(upgrade.key);
         let browser = parts.headers.contains_key(ORIGIN);
         let Some(Accepted { place, client, .. }) = parts.extensions.get().cloned() else {

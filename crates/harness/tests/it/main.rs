@@ -4,6 +4,7 @@
 
 mod admin;
 mod authentication;
+mod binary_encoding;
 mod command_line;
 mod cors;
 mod crash;

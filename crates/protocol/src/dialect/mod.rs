@@ -2,6 +2,7 @@
 
 mod feed;
 mod native;
+mod native_binary;
 mod sse;
 
 use crate::event::EventView;
@@ -16,6 +17,8 @@ pub enum Dialect {
     Feed,
     /// Server-Sent Events whose data is envelope v1. One way.
     Sse,
+    /// `towline.v1+msgpack`: the same as the first, in MessagePack.
+    NativeBinary,
 }
 
 /// What an answer belongs to: stamped on every server message.
@@ -31,7 +34,7 @@ pub struct Stamp<'a> {
 
 impl Dialect {
     /// All dialects; the position of each is its [`Dialect::index`].
-    pub const ALL: [Self; 3] = [Self::Native, Self::Feed, Self::Sse];
+    pub const ALL: [Self; 4] = [Self::Native, Self::Feed, Self::Sse, Self::NativeBinary];
 
     /// A small number, for tables.
     #[must_use]
@@ -40,6 +43,23 @@ impl Dialect {
             Self::Native => 0,
             Self::Feed => 1,
             Self::Sse => 2,
+            Self::NativeBinary => 3,
+        }
+    }
+
+    /// Whether what the server sends are binary messages. Text messages are taken all the same.
+    #[must_use]
+    pub fn is_binary(self) -> bool {
+        matches!(self, Self::NativeBinary)
+    }
+
+    /// What a client's binary message says as text, for [`Dialect::decode`]; `None` if this dialect takes no binary messages. A text longer
+    /// than `text_bytes_max` is declined before it is whole.
+    #[must_use]
+    pub fn text_of(self, bytes: &[u8], text_bytes_max: usize) -> Option<Result<String, Decline>> {
+        match self {
+            Self::NativeBinary => Some(native_binary::text_of(bytes, text_bytes_max)),
+            Self::Native | Self::Feed | Self::Sse => None,
         }
     }
 
@@ -49,7 +69,7 @@ impl Dialect {
     /// A [`Decline`] that says what was wrong; the connection stays open.
     pub fn decode(self, text: &str) -> Result<ClientRequest<'_>, Decline> {
         match self {
-            Self::Native => native::decode(text),
+            Self::Native | Self::NativeBinary => native::decode(text),
             Self::Feed => feed::decode(text),
             Self::Sse => Err(sse::one_way()),
         }
@@ -61,6 +81,7 @@ impl Dialect {
             Self::Native => native::encode_event(event, out),
             Self::Feed => feed::encode_event(event, out),
             Self::Sse => sse::encode_event(event, out),
+            Self::NativeBinary => native_binary::encode_event(event, out),
         }
     }
 
@@ -70,6 +91,7 @@ impl Dialect {
             Self::Native => native::encode_message(message, stamp, out),
             Self::Feed => feed::encode_message(message, stamp, out),
             Self::Sse => sse::encode_message(message, stamp, out),
+            Self::NativeBinary => native_binary::encode_message(message, stamp, out),
         }
     }
 }
