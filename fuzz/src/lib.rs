@@ -26,6 +26,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("timestamp", protocol::timestamp),
     ("publish_item", protocol::publish_item),
     ("client_message", protocol::client_message),
+    ("binary_message", protocol::binary_message),
     ("places", auth::places),
     ("token", auth::token),
     ("claims", auth::claims),

@@ -2,6 +2,7 @@
 
 use serde_json::value::RawValue;
 use towline_protocol::message::StartRequest;
+use towline_protocol::msgpack::{MsgpackError, from_json, to_json};
 use towline_protocol::timestamp::{iso, parse_ms, write_seconds};
 use towline_protocol::{
     ClientMessage, Dialect, Epoch, EventLimits, EventView, NewEvent, Position, PublishItem, TopicName, TopicPattern, cursor,
@@ -71,9 +72,23 @@ pub fn publish_item(data: &[u8]) {
     }
 }
 
+/// A client's binary message.
+pub fn binary_message(data: &[u8]) {
+    const TEXT_BYTES_MAX: usize = 500;
+    let Ok(text) = to_json(data, TEXT_BYTES_MAX) else { return };
+    assert!(text.len() <= TEXT_BYTES_MAX);
+    // The bytes may have been longer than need be; what they say stands.
+    let mut shortest = Vec::new();
+    from_json(&text, &mut shortest).expect("JSON");
+    assert!(shortest.len() <= data.len(), "{text}");
+    assert_eq!(to_json(&shortest, TEXT_BYTES_MAX).as_ref(), Ok(&text));
+    client_message(text.as_bytes());
+}
+
 /// A client's text message in every dialect.
 pub fn client_message(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
+    check_packing(text);
     for dialect in Dialect::ALL {
         match dialect.decode(text) {
             Ok(request) => {
@@ -97,6 +112,18 @@ fn check_start(start: &StartRequest) {
         StartRequest::After(position) => check_position(*position),
         StartRequest::Since(ms) => assert_eq!(parse_ms(&iso(*ms)), Ok(*ms)),
         StartRequest::Latest | StartRequest::Earliest | StartRequest::AfterId(_) => {}
+    }
+}
+
+/// All JSON can be packed. On the way back only what JSON's grammar allows and messages may not hold is refused.
+fn check_packing(text: &str) {
+    let mut packed = Vec::new();
+    match from_json(text, &mut packed) {
+        Ok(()) => match to_json(&packed, usize::MAX) {
+            Ok(_) | Err(MsgpackError::NotFinite | MsgpackError::DuplicateKey | MsgpackError::TooDeep) => {}
+            Err(error) => panic!("{error}"),
+        },
+        Err(_) => assert!(serde_json::from_str::<&RawValue>(text).is_err(), "JSON was not packed"),
     }
 }
 
@@ -126,6 +153,7 @@ fn check_item(item: &PublishItem<'_>) {
         dialect.encode_event(&view, &mut frame);
         assert!(serde_json::from_slice::<&RawValue>(&frame).is_ok(), "{dialect:?} is not JSON");
     }
+    check_packing(std::str::from_utf8(&event.data).expect("text"));
     let mut frame = Vec::new();
     Dialect::Sse.encode_event(&view, &mut frame);
     // One event is one `data:` line and the empty line that ends it: a line break inside would let a publisher forge fields.

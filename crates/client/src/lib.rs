@@ -39,7 +39,7 @@ mod update;
 mod wire;
 
 pub use backoff::Backoff;
-pub use client::{Client, ClientBuilder, Settings};
+pub use client::{Client, ClientBuilder, Encoding, Settings};
 pub use error::{PublishError, SetupError};
 pub use event::Event;
 pub use publish::Publish;

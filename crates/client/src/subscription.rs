@@ -17,11 +17,11 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_conf
 use towline_protocol::{CloseCode, StartRequest, TopicName};
 
 use crate::backoff::Backoff;
-use crate::client::{Settings, Shared, bearer};
+use crate::client::{Encoding, Settings, Shared, bearer};
 use crate::session::{Action, Ending, Next, Session};
 use crate::token::TokenError;
 use crate::update::Update;
-use crate::wire::SUBPROTOCOL;
+use crate::wire;
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 type Fetching = Pin<Box<dyn Future<Output = Result<Option<String>, TokenError>> + Send>>;
@@ -120,9 +120,7 @@ impl Driver {
                 },
                 frame = socket.next() => match frame {
                     Some(Ok(Message::Text(text))) => self.session.frame(&text, self.shared.clock.uptime()),
-                    Some(Ok(Message::Binary(_))) => {
-                        vec![Action::Close { code: CloseCode::Unsupported, reason: "towline.v1 has no binary frames" }]
-                    }
+                    Some(Ok(Message::Binary(bytes))) => self.binary(&bytes),
                     Some(Ok(Message::Close(frame))) => {
                         finish(socket).await;
                         return Ok(frame.map_or_else(
@@ -148,7 +146,12 @@ impl Driver {
                         }
                     }
                     Action::Send(text) => {
-                        match timeout(self.shared.settings.idle_timeout, socket.send(Message::text(text))).await {
+                        match timeout(
+                            self.shared.settings.idle_timeout,
+                            socket.send(wire::message(text, self.shared.settings.encoding)),
+                        )
+                        .await
+                        {
                             Ok(Ok(())) => {}
                             Ok(Err(error)) => return Ok(Ending::Lost { reason: error.to_string() }),
                             Err(_) => return Ok(Ending::Lost { reason: "the server accepts no bytes".to_owned() }),
@@ -163,6 +166,20 @@ impl Driver {
                         return Ok(Ending::Lost { reason: reason.to_owned() });
                     }
                 }
+            }
+        }
+    }
+
+    fn binary(&mut self, bytes: &[u8]) -> Vec<Action> {
+        let Settings { encoding, message_bytes_max, .. } = self.shared.settings;
+        if encoding != Encoding::MessagePack {
+            return vec![Action::Close { code: CloseCode::Unsupported, reason: "towline.v1 has no binary frames" }];
+        }
+        match wire::text_of(bytes, message_bytes_max) {
+            Ok(text) => self.session.frame(&text, self.shared.clock.uptime()),
+            Err(error) => {
+                tracing::warn!(%error, "the server sent what cannot be read");
+                vec![Action::Close { code: CloseCode::Protocol, reason: "the server sent a frame that is no MessagePack" }]
             }
         }
     }
@@ -200,7 +217,10 @@ async fn connect(shared: &Shared) -> Result<Socket, Ending> {
         let token = shared.token.get().await.map_err(|error| lost(error.to_string()))?;
         let mut request = shared.socket_uri.clone().into_client_request().map_err(|error| lost(error.to_string()))?;
         let headers = request.headers_mut();
-        headers.insert(http::header::SEC_WEBSOCKET_PROTOCOL, http::HeaderValue::from_static(SUBPROTOCOL));
+        headers.insert(
+            http::header::SEC_WEBSOCKET_PROTOCOL,
+            http::HeaderValue::from_static(wire::subprotocol(shared.settings.encoding)),
+        );
         if let Some(token) = token {
             let bearer =
                 bearer(&token).ok_or_else(|| lost("the token holds characters that a header cannot carry".to_owned()))?;

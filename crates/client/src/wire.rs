@@ -1,14 +1,41 @@
-//! `towline.v1` seen from the client: what it reads, and what it writes.
+//! `towline.v1` seen from the client: what it reads, and what it writes. In MessagePack a message is put into its other clothes on the
+//! way out and out of them on the way in.
 
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
+use tokio_tungstenite::tungstenite::Message;
+use towline_protocol::msgpack::{self, MsgpackError};
 use towline_protocol::{ServerMessage, StartRequest, TopicName};
 
+use crate::client::Encoding;
 use crate::event::Event;
 
 /// The subprotocol that client and server agree on.
-pub(crate) const SUBPROTOCOL: &str = "towline.v1";
+pub(crate) fn subprotocol(encoding: Encoding) -> &'static str {
+    match encoding {
+        Encoding::Json => "towline.v1",
+        Encoding::MessagePack => "towline.v1+msgpack",
+    }
+}
+
+/// A message as it travels.
+pub(crate) fn message(text: String, encoding: Encoding) -> Message {
+    let mut bytes = Vec::new();
+    // What this client writes is JSON; were it not, the server says so.
+    match encoding {
+        Encoding::MessagePack if msgpack::from_json(&text, &mut bytes).is_ok() => Message::binary(bytes),
+        _ => Message::text(text),
+    }
+}
+
+/// The text of a binary message, at most this long.
+///
+/// # Errors
+/// Why it is none.
+pub(crate) fn text_of(bytes: &[u8], bytes_max: usize) -> Result<String, MsgpackError> {
+    msgpack::to_json(bytes, bytes_max)
+}
 
 /// A frame from the server.
 #[derive(Debug)]

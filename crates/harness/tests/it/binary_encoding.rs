@@ -1,6 +1,7 @@
 //! `towline.v1+msgpack`: the native door's messages in MessagePack, member for member.
 
 use serde_json::{Value, json};
+use towline_client::{Client, Encoding, Settings, StartRequest, Update};
 use towline_harness::{Gateway, PATIENCE, SERVICE_KEY, Socket};
 
 async fn open(gateway: &Gateway, token: impl Into<String>) -> Socket {
@@ -128,4 +129,24 @@ async fn what_is_no_messagepack_is_answered_and_the_connection_stays_open() {
         assert!(error["data"]["message"].as_str().unwrap().contains(word), "{}", error.text());
     }
     assert_eq!(alice.request("ping", Value::Null).await.kind(), "pong");
+}
+
+// proves: C14
+#[tokio::test]
+async fn the_rust_client_speaks_it_where_it_is_told_to() {
+    let gateway = Gateway::start().await;
+    let data = json!({"n": u64::MAX, "f": 0.1, "s": "é"});
+    let stored = gateway.publish("a", "x", data.clone()).await;
+    let settings = Settings { encoding: Encoding::MessagePack, ..Settings::default() };
+    let client = Client::builder(gateway.url("")).token(SERVICE_KEY).settings(settings).build().unwrap();
+    let mut watching = client.subscribe([("a", StartRequest::Earliest)]).unwrap();
+    let event = loop {
+        match tokio::time::timeout(PATIENCE, watching.next()).await.unwrap().unwrap() {
+            Update::Event(event) => break event,
+            Update::Connected { .. } | Update::Subscribed { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!((&*event.id, event.data::<Value>().unwrap()), (&*stored.id, data));
+    assert_eq!(gateway.metric("towline_connections{door=\"native\"}").await, 1.0, "no second connection was needed");
 }
