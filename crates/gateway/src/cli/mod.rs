@@ -1,5 +1,6 @@
 //! The command line. Each command is a module; here are only their names and what they share.
 
+mod admin;
 mod completions;
 mod config;
 mod dev;
@@ -59,6 +60,9 @@ enum Command {
     /// Make or look into tokens.
     #[command(subcommand)]
     Token(token::Command),
+    /// What operators see and do: connections, topics, disconnecting, draining.
+    #[command(subcommand)]
+    Admin(admin::Command),
     /// Check or print the configuration.
     #[command(subcommand)]
     Config(config::Command),
@@ -80,6 +84,7 @@ impl Cli {
             Command::Dev(args) => dev::run(args),
             Command::Pub(args) => in_runtime(publish::run(args)),
             Command::Sub(args) => in_runtime(subscribe::run(args)),
+            Command::Admin(command) => in_runtime(admin::run(command)),
             Command::Token(command) => token::run(command),
             Command::Config(command) => config::run(command),
             Command::Doctor(flags) => doctor::run(flags),

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use towline_client::{Client, Settings};
 
 /// Where `towline serve` and `towline dev` listen if nothing else is said.
-const URL_DEFAULT: &str = "http://127.0.0.1:8080";
+pub const URL_DEFAULT: &str = "http://127.0.0.1:8080";
 
 /// Options of every command that talks to a running server.
 #[derive(Debug, clap::Args)]
@@ -37,6 +37,6 @@ impl Remote {
 }
 
 /// A variable that is set to something; a shell's `X= towline …` unsets.
-fn variable(name: &str) -> Option<String> {
+pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }

@@ -267,3 +267,41 @@ async fn a_tail_shows_topics_live_filtered_by_type_from_where_it_is_asked_and_le
     }
     assert_eq!(ask("topic=a").await.unwrap().status(), 429);
 }
+
+/// Runs `towline admin …` to its end: whether it went well, and what it printed.
+async fn command(binary: &Binary, key: &str, args: &[&str]) -> (bool, String) {
+    let own = std::env::current_exe().unwrap();
+    let profile = own.ancestors().find(|directory| directory.join("deps").is_dir()).unwrap();
+    let mut command = std::process::Command::new(profile.join("towline"));
+    command.arg("admin").args(args).env("TOWLINE_URL", binary.url("")).env("TOWLINE_ADMIN_KEY", key);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let text = String::from_utf8(output.stdout).unwrap() + std::str::from_utf8(&output.stderr).unwrap();
+    (output.status.success(), text)
+}
+
+#[tokio::test]
+async fn the_command_line_shows_and_does_the_same() {
+    let mut binary = Binary::start(&[("TOWLINE_ADMIN_KEYS_FULL", FULL), ("TOWLINE_DRAIN_WINDOW", "200ms")]).await;
+    let mut alice = binary.connect("alice").await;
+    alice.subscribe(json!(["user:alice"])).await;
+    let (done, text) = command(&binary, FULL, &["connections"]).await;
+    assert!(done && text.lines().count() == 2 && text.contains("alice") && text.contains("native"), "{text}");
+    let id = text.lines().nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
+    let (done, text) = command(&binary, FULL, &["connections", &id]).await;
+    assert!(done && text.contains("user:alice"), "{text}");
+    let (done, text) = command(&binary, FULL, &["topics"]).await;
+    assert!(done && text.contains("user:alice"), "{text}");
+    let (done, text) = command(&binary, FULL, &["topics", "user:alice"]).await;
+    assert!(done && text.contains("\"watched\": true"), "{text}");
+    let (done, text) = command(&binary, "not-an-admin-key", &["connections"]).await;
+    assert!(!done && text.contains("admin key"), "{text}");
+    let (done, text) = command(&binary, FULL, &["disconnect", "--user", "alice", "--reason", "try again"]).await;
+    assert!(done && text == "1 disconnected\n", "{text}");
+    assert_eq!(alice.expect_close(PATIENCE).await, (4412, "try again".to_owned()));
+    let (done, text) = command(&binary, FULL, &["connections", "--closed", "--json"]).await;
+    assert!(done && text.contains("try again"), "{text}");
+    let (done, text) = command(&binary, FULL, &["audit"]).await;
+    assert!(done && text.contains("user.disconnect"), "{text}");
+    assert!(command(&binary, FULL, &["drain"]).await.0);
+    assert!(binary.ended().await.success());
+}
