@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::value::RawValue;
-use towline_auth::extract::{Places, credential, redact_query};
+use towline_auth::extract::{Credential, Places, credential, redact_query};
 use towline_auth::{AuthConfig, Authenticator, SUBJECT_BYTES_MAX, SharedSecret, TOKEN_BYTES_MAX, inspect};
 use towline_clock::Clock;
 
@@ -21,8 +21,8 @@ pub fn places(data: &[u8]) {
     let mut lines = text.splitn(3, '\n');
     let (header, query, protocol) = (lines.next(), lines.next(), lines.next());
     let places = Places { authorization: header.as_slice(), query, protocols: protocol.as_slice() };
-    if let Ok(Some(token)) = credential(places) {
-        assert!((1..=TOKEN_BYTES_MAX).contains(&token.len()));
+    if let Ok(Some(Credential::Token(text) | Credential::Ticket(text))) = credential(places) {
+        assert!((1..=TOKEN_BYTES_MAX).contains(&text.len()));
     }
 
     let once = redact_query(text);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, DecodingKey};
 use parking_lot::Mutex;
@@ -9,13 +10,14 @@ use tokio::sync::watch;
 use towline_clock::Clock;
 use towline_protocol::TopicPattern;
 
-use crate::claims::{ClaimPath, Claims, Leeway, subject_is_valid};
+use crate::claims::{ClaimPath, Claims, Leeway, millis, subject_is_valid, substitutable};
 use crate::config::{AuthConfig, AuthConfigError, AuthProblem, SharedSecret};
 use crate::error::{AuthError, InvalidReason};
 use crate::grant::{Grants, RuleBook};
 use crate::identity::{Identity, IdentityKind};
 use crate::issuer::IssuerConfig;
-use crate::jwks::{Fetcher, KeySource, KeyStats, Lookup, root_cause};
+use crate::jwks::{Fetcher, KeyMark, KeySource, KeyStats, Lookup, root_cause};
+use crate::revocation::Revocations;
 use crate::service_key::ServiceKeys;
 use crate::token::{ClaimedAlgorithm, CompactToken, TOKEN_BYTES_MAX};
 
@@ -42,6 +44,8 @@ struct Inner {
     rules: RuleBook,
     everything: Arc<Grants>,
     leeway: Leeway,
+    token_lifetime_max: Option<Duration>,
+    revocations: Revocations,
     clock: Clock,
 }
 
@@ -85,6 +89,8 @@ impl Authenticator {
             rules: checked.rules,
             everything: Arc::new(Grants::from_patterns(&all, &all)),
             leeway: Leeway { start: config.leeway, expiry: config.expiry_leeway },
+            revocations: Revocations::new(config.revocations_max, config.token_lifetime_max.map(millis)),
+            token_lifetime_max: config.token_lifetime_max,
             clock,
         })))
     }
@@ -109,7 +115,7 @@ impl Authenticator {
     #[must_use]
     pub fn try_authenticate(&self, credential: &str) -> Option<Result<Arc<Identity>, AuthError>> {
         match self.judge(credential) {
-            Judgement::Done(result) => Some(result),
+            Judgement::Done(result) => Some(result.and_then(|identity| self.0.unrevoked(identity))),
             Judgement::NeedsKey { .. } => None,
         }
     }
@@ -121,7 +127,7 @@ impl Authenticator {
     /// # Errors
     /// [`AuthError`] says why it is refused and, by its code, whether the same credential may succeed later.
     pub async fn authenticate(&self, credential: &str) -> Result<Arc<Identity>, AuthError> {
-        match self.judge(credential) {
+        let judged = match self.judge(credential) {
             Judgement::Done(result) => result,
             Judgement::NeedsKey { token, source, seen } => {
                 source.fetched(seen, token.key_id.as_deref()).await;
@@ -130,7 +136,63 @@ impl Authenticator {
                     Err(_seen) => Err(AuthError::KeysUnavailable),
                 }
             }
+        };
+        judged.and_then(|identity| self.0.unrevoked(identity))
+    }
+
+    /// Which credentials were ended before their time.
+    #[must_use]
+    pub fn revocations(&self) -> &Revocations {
+        &self.0.revocations
+    }
+
+    /// Whether an identity that was judged some time ago still stands: not expired, not revoked, signed with a key that its issuer still
+    /// publishes. May fetch the issuer's keys, for at most `jwks.fetch_timeout`; while they cannot be had, nothing speaks against the key.
+    ///
+    /// Cancellation safe.
+    ///
+    /// # Errors
+    /// [`AuthError`] says why it stands no longer.
+    pub async fn recheck(&self, identity: &Identity) -> Result<(), AuthError> {
+        if identity.expired(self.0.clock.unix_ms()) {
+            return Err(AuthError::Expired);
         }
+        if let Some(mark) = identity.signed_by
+            && let Some(source) = self.0.sources.get(usize::from(mark.source))
+            && !source.still_publishes(mark.key).await
+        {
+            return Err(InvalidReason::KeyUnknown.into());
+        }
+        if self.0.revocations.revokes(identity) { Err(AuthError::Revoked) } else { Ok(()) }
+    }
+
+    /// The identity that a trusted proxy vouches for in headers. Rules apply to it as to a token that says no more than these two.
+    ///
+    /// # Errors
+    /// [`InvalidReason::Subject`] or [`InvalidReason::Organisation`] if a name breaks the rules, [`AuthError::Revoked`].
+    pub fn vouched_identity(&self, user: &str, org: Option<&str>) -> Result<Arc<Identity>, AuthError> {
+        if !subject_is_valid(user) {
+            return Err(InvalidReason::Subject.into());
+        }
+        if org.is_some_and(|org| !substitutable(org)) {
+            return Err(InvalidReason::Organisation.into());
+        }
+        let mut claims = serde_json::Map::new();
+        claims.insert("sub".to_owned(), user.into());
+        claims.extend(org.map(|org| ("org_id".to_owned(), org.into())));
+        let identity = Arc::new(Identity {
+            subject: user.into(),
+            org: org.map(Into::into),
+            kind: IdentityKind::User,
+            expires_at_ms: None,
+            token_id: None,
+            // The proxy has just looked.
+            issued_at_ms: Some(self.0.clock.unix_ms()),
+            signed_by: None,
+            grants: self.0.rules.grants_for(&Claims::new(claims))?,
+            added: None,
+        });
+        self.0.unrevoked(identity)
     }
 
     /// The identity of somebody who says they are `user`, in development mode. It may watch and publish everything.
@@ -144,14 +206,16 @@ impl Authenticator {
         if !subject_is_valid(user) {
             return Err(InvalidReason::Subject.into());
         }
-        Ok(Arc::new(Identity {
+        self.0.unrevoked(Arc::new(Identity {
             subject: user.into(),
             org: None,
             kind: IdentityKind::Anonymous,
             expires_at_ms: None,
             token_id: None,
-            issued_at_ms: None,
+            issued_at_ms: Some(self.0.clock.unix_ms()),
+            signed_by: None,
             grants: Arc::clone(&self.0.everything),
+            added: None,
         }))
     }
 
@@ -229,7 +293,8 @@ impl Inner {
         if !key.verifies(token.signed, token.signature, algorithm) {
             return Ok(Err(InvalidReason::Signature.into()));
         }
-        Ok(self.identity(&token.claims, source.issuer.as_deref(), &source.audiences))
+        let mark = KeyMark { source: source.number, key: key.fingerprint() };
+        Ok(self.identity(&token.claims, source.issuer.as_deref(), &source.audiences, Some(mark)))
     }
 
     fn judge_shared(&self, token: &CompactToken<'_>) -> Result<Arc<Identity>, AuthError> {
@@ -242,18 +307,31 @@ impl Inner {
             jsonwebtoken::crypto::verify(token.signature, token.signed.as_bytes(), &secret.key, Algorithm::HS256).unwrap_or(false)
         };
         let secret = self.secrets.iter().find(signs).ok_or(InvalidReason::Signature)?;
-        self.identity(&token.claims, secret.issuer.as_deref(), &secret.audiences)
+        self.identity(&token.claims, secret.issuer.as_deref(), &secret.audiences, None)
     }
 
     /// The identity that the claims of a token with a valid signature describe.
-    fn identity(&self, claims: &Claims, issuer: Option<&str>, audiences: &[String]) -> Result<Arc<Identity>, AuthError> {
+    fn identity(
+        &self,
+        claims: &Claims,
+        issuer: Option<&str>,
+        audiences: &[String],
+        signed_by: Option<KeyMark>,
+    ) -> Result<Arc<Identity>, AuthError> {
         if issuer.is_some() && claims.issuer() != issuer {
             return Err(InvalidReason::Issuer.into());
         }
         if !claims.audience_is_among(audiences) {
             return Err(InvalidReason::Audience.into());
         }
-        let validity = claims.validity(self.clock.unix_ms(), self.leeway)?;
+        let now_ms = self.clock.unix_ms();
+        let validity = claims.validity(now_ms, self.leeway)?;
+        if let Some(most) = self.token_lifetime_max {
+            let began_ms = validity.issued_at_ms.unwrap_or(now_ms);
+            if validity.expires_at_ms.saturating_sub(began_ms) > millis(most + self.leeway.expiry) {
+                return Err(InvalidReason::Lifetime.into());
+            }
+        }
         Ok(Arc::new(Identity {
             subject: claims.subject()?.into(),
             org: claims.organisation(&self.organisation)?,
@@ -261,8 +339,14 @@ impl Inner {
             expires_at_ms: Some(validity.expires_at_ms),
             token_id: claims.token_id()?.map(Into::into),
             issued_at_ms: validity.issued_at_ms,
+            signed_by,
             grants: self.rules.grants_for(claims)?,
+            added: None,
         }))
+    }
+
+    fn unrevoked(&self, identity: Arc<Identity>) -> Result<Arc<Identity>, AuthError> {
+        if self.revocations.revokes(&identity) { Err(AuthError::Revoked) } else { Ok(identity) }
     }
 }
 
@@ -273,6 +357,7 @@ fn key_sources(config: &AuthConfig, urls: Vec<reqwest::Url>, clock: &Clock) -> R
             AuthConfigError(vec![AuthProblem { setting: format!("issuers[{i}].jwks_url"), message }])
         })?;
         Ok(Arc::new(KeySource {
+            number: i as u16,
             issuer: issuer.issuer.clone(),
             audiences: issuer.audiences.clone(),
             algorithms: issuer.algorithms.clone(),

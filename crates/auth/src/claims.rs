@@ -150,7 +150,7 @@ pub(crate) fn scalar_text(value: &Value) -> Option<Box<str>> {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

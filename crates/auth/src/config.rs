@@ -37,6 +37,11 @@ pub struct AuthConfig {
     pub leeway: Duration,
     /// How long after `exp` a token, and a socket opened with it, still lives. Default 0, at most 120 s.
     pub expiry_leeway: Duration,
+    /// The longest life of a token, from `iat` (or now) to `exp`; longer ones are refused, and a revocation is forgotten after it. None
+    /// (the default): any life, and revocations are kept for ever.
+    pub token_lifetime_max: Option<Duration>,
+    /// Revocations in force at once. Default 100,000, about 200 bytes each.
+    pub revocations_max: usize,
     /// Who may watch and publish what beyond their own topics. Default: everybody with a token may watch `system`.
     pub rules: Vec<GrantRule>,
     /// How issuers' keys are fetched and kept.
@@ -55,6 +60,8 @@ impl Default for AuthConfig {
             claims: ClaimNames::default(),
             leeway: Duration::from_secs(30),
             expiry_leeway: Duration::ZERO,
+            token_lifetime_max: None,
+            revocations_max: 100_000,
             rules: vec![system],
             jwks: JwksPolicy::default(),
         }

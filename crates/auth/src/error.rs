@@ -13,6 +13,8 @@ pub enum AuthError {
     NotYetValid,
     /// The credential is not acceptable; the same one never will be.
     Invalid(InvalidReason),
+    /// It was good, and an operator ended it before its time. A fresh one may be good.
+    Revoked,
     /// The issuer's keys cannot be had at present. The same credential may succeed later.
     KeysUnavailable,
 }
@@ -32,7 +34,7 @@ impl AuthError {
         match self {
             Self::Missing => ErrorCode::Unauthorized,
             Self::Expired => ErrorCode::TokenExpired,
-            Self::NotYetValid | Self::Invalid(_) => ErrorCode::InvalidToken,
+            Self::NotYetValid | Self::Revoked | Self::Invalid(_) => ErrorCode::InvalidToken,
             Self::KeysUnavailable => ErrorCode::Unavailable,
         }
     }
@@ -42,7 +44,7 @@ impl AuthError {
     pub fn close_code(self) -> CloseCode {
         match self {
             Self::KeysUnavailable => CloseCode::TryLater,
-            Self::Missing | Self::Expired | Self::NotYetValid | Self::Invalid(_) => CloseCode::Unauthorized,
+            Self::Missing | Self::Expired | Self::NotYetValid | Self::Revoked | Self::Invalid(_) => CloseCode::Unauthorized,
         }
     }
 
@@ -53,6 +55,7 @@ impl AuthError {
             Self::Missing => "no credential was given",
             Self::Expired => "the token has expired; get a fresh one",
             Self::NotYetValid => "the token is not valid yet",
+            Self::Revoked => "the credential was revoked; sign in again",
             Self::Invalid(reason) => reason.text(),
             Self::KeysUnavailable => "the issuer's keys cannot be fetched at present; try again later",
         }
@@ -68,7 +71,7 @@ impl AuthError {
             Self::NotYetValid => {
                 "the token is not valid yet (nbf or iat lies in the future); check the clocks of its issuer and of this server"
             }
-            Self::Expired | Self::Invalid(_) | Self::KeysUnavailable => self.close_reason(),
+            Self::Expired | Self::Revoked | Self::Invalid(_) | Self::KeysUnavailable => self.close_reason(),
         }
     }
 }
@@ -135,6 +138,12 @@ reasons! {
     Subject = "the subject may have 1 to 128 bytes of letters, digits and _ - . @ | + = / ~";
     /// The organisation claim breaks the same rules.
     Organisation = "the organisation may have 1 to 128 bytes of letters, digits and _ - . @ | + = ~";
+    /// It lives longer than the server's `auth.token_lifetime_max`.
+    Lifetime = "the token lives longer than this server accepts";
+    /// A ticket that is unknown, used, expired or shown from elsewhere: which of these is nobody's business.
+    Ticket = "the ticket is not valid: tickets are good once, for a short while, from where they were issued";
+    /// Headers of a trusted proxy that name an identity contradict each other or the token.
+    IdentityHeaders = "the identity headers are not valid, or contradict each other or the token";
     /// `jti` is not a short string.
     TokenId = "the token's id (jti) must be a string of at most 128 bytes";
     /// A claim that grants topics is not a list of at most 64 topic patterns.
@@ -153,7 +162,7 @@ mod tests {
 
     #[test]
     fn every_close_reason_fits_into_a_close_frame() {
-        let all = [AuthError::Missing, AuthError::Expired, AuthError::NotYetValid, AuthError::KeysUnavailable];
+        let all = [AuthError::Missing, AuthError::Expired, AuthError::NotYetValid, AuthError::Revoked, AuthError::KeysUnavailable];
         for error in all.into_iter().chain(InvalidReason::ALL.iter().map(|r| AuthError::Invalid(*r))) {
             assert!(error.close_reason().len() <= 123, "{error:?}");
         }

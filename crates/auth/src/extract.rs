@@ -10,6 +10,9 @@ use crate::token::TOKEN_BYTES_MAX;
 /// What a subprotocol that is really a token begins with: `jwt.<token>`, offered beside a real one.
 pub const TOKEN_PROTOCOL_PREFIX: &str = "jwt.";
 
+/// The same for a one-time ticket: `ticket.<ticket>`.
+pub const TICKET_PROTOCOL_PREFIX: &str = "ticket.";
+
 /// The names of query parameters that carry credentials, in lower case.
 const SECRET_PARAMETERS: &[&str] = &["token", "ticket", "access_token", "id_token", "jwt", "key", "api_key", "apikey", "secret"];
 
@@ -18,10 +21,27 @@ const SECRET_PARAMETERS: &[&str] = &["token", "ticket", "access_token", "id_toke
 pub struct Places<'a> {
     /// Each `Authorization` header. Schemes other than `Bearer` are not ours and are passed over.
     pub authorization: &'a [&'a str],
-    /// The query string without its `?`: parameter `token`.
+    /// The query string without its `?`: parameters `token` and `ticket`.
     pub query: Option<&'a str>,
-    /// Each `Sec-WebSocket-Protocol` header: an entry `jwt.<token>`.
+    /// Each `Sec-WebSocket-Protocol` header: an entry `jwt.<token>` or `ticket.<ticket>`.
     pub protocols: &'a [&'a str],
+}
+
+/// What a request proves itself with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credential<'a> {
+    /// A JWT or service key.
+    Token(Cow<'a, str>),
+    /// A one-time ticket.
+    Ticket(Cow<'a, str>),
+}
+
+impl Credential<'_> {
+    fn text(&self) -> &str {
+        match self {
+            Self::Token(text) | Self::Ticket(text) => text,
+        }
+    }
 }
 
 /// The one credential that a request carries, or None. The same one in several places is one; an empty one is none.
@@ -29,42 +49,47 @@ pub struct Places<'a> {
 /// # Errors
 /// [`InvalidReason::Conflicting`] for different ones (which of them counts would depend on who reads them), [`InvalidReason::TooLong`],
 /// [`InvalidReason::Malformed`] for a query value that is not percent-encoded UTF-8.
-pub fn credential<'a>(places: Places<'a>) -> Result<Option<Cow<'a, str>>, AuthError> {
-    let mut found: Option<Cow<'a, str>> = None;
-    let mut take = |candidate: Cow<'a, str>| -> Result<(), AuthError> {
-        if candidate.len() > TOKEN_BYTES_MAX {
+pub fn credential<'a>(places: Places<'a>) -> Result<Option<Credential<'a>>, AuthError> {
+    let mut found: Option<Credential<'a>> = None;
+    let mut take = |candidate: Credential<'a>| -> Result<(), AuthError> {
+        if candidate.text().len() > TOKEN_BYTES_MAX {
             return Err(InvalidReason::TooLong.into());
         }
-        if found.as_ref().is_some_and(|first| !candidate.is_empty() && *first != candidate) {
+        let empty = candidate.text().is_empty();
+        if found.as_ref().is_some_and(|first| !empty && *first != candidate) {
             return Err(InvalidReason::Conflicting.into());
         }
-        if !candidate.is_empty() {
+        if !empty {
             found = Some(candidate);
         }
         Ok(())
     };
     for header in places.authorization {
         if let Some(token) = bearer(header) {
-            take(Cow::Borrowed(token))?;
+            take(Credential::Token(Cow::Borrowed(token)))?;
         }
     }
     for (name, value) in places.query.into_iter().flat_map(parameters) {
-        if decoded(name)? == "token" {
-            take(decoded(value)?)?;
+        match &*decoded(name)? {
+            "token" => take(Credential::Token(decoded(value)?))?,
+            "ticket" => take(Credential::Ticket(decoded(value)?))?,
+            _ => {}
         }
     }
-    for protocol in places.protocols.iter().flat_map(|header| header.split(',')) {
-        if let Some(token) = protocol.trim().strip_prefix(TOKEN_PROTOCOL_PREFIX) {
-            take(Cow::Borrowed(token))?;
+    for protocol in places.protocols.iter().flat_map(|header| header.split(',')).map(str::trim) {
+        if let Some(token) = protocol.strip_prefix(TOKEN_PROTOCOL_PREFIX) {
+            take(Credential::Token(Cow::Borrowed(token)))?;
+        } else if let Some(ticket) = protocol.strip_prefix(TICKET_PROTOCOL_PREFIX) {
+            take(Credential::Ticket(Cow::Borrowed(ticket)))?;
         }
     }
     Ok(found)
 }
 
-/// Whether an offered subprotocol is a token in disguise. Such a one is never chosen, echoed or logged.
+/// Whether an offered subprotocol is a token or ticket in disguise. Such a one is never chosen, echoed or logged.
 #[must_use]
 pub fn is_token_protocol(protocol: &str) -> bool {
-    protocol.trim().starts_with(TOKEN_PROTOCOL_PREFIX)
+    [TOKEN_PROTOCOL_PREFIX, TICKET_PROTOCOL_PREFIX].iter().any(|prefix| protocol.trim().starts_with(prefix))
 }
 
 /// A request target, URL or query string with the values of credentials replaced by `REDACTED`. For logs.
@@ -127,7 +152,33 @@ mod tests {
     use super::*;
 
     fn from(authorization: &[&str], query: Option<&str>, protocols: &[&str]) -> Result<Option<String>, AuthError> {
-        credential(Places { authorization, query, protocols }).map(|found| found.map(Cow::into_owned))
+        credential(Places { authorization, query, protocols }).map(|found| found.map(|credential| credential.text().to_owned()))
+    }
+
+    fn ticket(query: &str, protocol: &str) -> Option<Credential<'static>> {
+        let protocols = [protocol];
+        let found = credential(Places { query: Some(query), protocols: &protocols, ..Places::default() }).unwrap();
+        found.map(|credential| match credential {
+            Credential::Token(text) => Credential::Token(text.into_owned().into()),
+            Credential::Ticket(text) => Credential::Ticket(text.into_owned().into()),
+        })
+    }
+
+    // proves: C1
+    #[test]
+    fn a_ticket_is_found_in_its_places_and_is_no_token() {
+        let is = |text: &str| Some(Credential::Ticket(text.to_owned().into()));
+        assert_eq!(ticket("ticket=abc", ""), is("abc"));
+        assert_eq!(ticket("x=1&%74icket=a%2Db", ""), is("a-b"));
+        assert_eq!(ticket("", "towline.v1, ticket.abc"), is("abc"));
+        assert_eq!(ticket("ticket=abc", "ticket.abc"), is("abc"));
+        assert_eq!(ticket("ticket=&tickets=x", "ticket."), None);
+        let conflict = Err(InvalidReason::Conflicting.into());
+        for (authorization, query, protocol) in
+            [("Bearer a", "ticket=b", ""), ("Bearer a", "ticket=a", ""), ("", "token=a&ticket=a", ""), ("", "ticket=a", "ticket.b")]
+        {
+            assert_eq!(from(&[authorization], Some(query), &[protocol]), conflict, "{authorization} {query} {protocol}");
+        }
     }
 
     // proves: C1
@@ -161,7 +212,7 @@ mod tests {
         assert_eq!(from(&[], Some("token=%ff"), &[]), Err(InvalidReason::Malformed.into()));
         let long = "a".repeat(TOKEN_BYTES_MAX + 1);
         assert_eq!(from(&[&format!("Bearer {long}")], None, &[]), Err(InvalidReason::TooLong.into()));
-        assert!(is_token_protocol(" jwt.x") && !is_token_protocol("towline.v1"));
+        assert!(is_token_protocol(" jwt.x") && is_token_protocol("ticket.x") && !is_token_protocol("towline.v1"));
     }
 
     #[test]

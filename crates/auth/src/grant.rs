@@ -210,7 +210,9 @@ mod tests {
             expires_at_ms: None,
             token_id: None,
             issued_at_ms: None,
+            signed_by: None,
             grants,
+            added: None,
         }
     }
 

@@ -3,13 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-use towline_protocol::TopicName;
+use towline_protocol::{TopicName, TopicPattern};
 
 use crate::grant::Grants;
+use crate::jwks::KeyMark;
 
 /// Someone who proved who they are (or, in development, said so).
 ///
-/// Costs 96 bytes plus its texts; what it may do is shared with all identities under the same rules.
+/// Costs 112 bytes plus its texts; what it may do is shared with all identities under the same rules.
 pub struct Identity {
     /// The token's `sub`, or the service's name: 1 to [`crate::SUBJECT_BYTES_MAX`] bytes that may stand in a topic name.
     pub subject: Box<str>,
@@ -23,7 +24,11 @@ pub struct Identity {
     pub token_id: Option<Box<str>>,
     /// The token's `iat`, Unix milliseconds.
     pub issued_at_ms: Option<u64>,
+    /// The published key that its token was signed with.
+    pub(crate) signed_by: Option<KeyMark>,
     pub(crate) grants: Arc<Grants>,
+    /// What the application added when it was asked about this user.
+    pub(crate) added: Option<Arc<Grants>>,
 }
 
 /// What an identity stands for.
@@ -45,13 +50,32 @@ impl Identity {
             return false;
         }
         let name = topic.as_str();
-        let (kind, rest) = name.split_once(':').unwrap_or((name, ""));
-        let own = match kind {
+        self.owns(topic) || self.grants.subscribe(name, self) || self.added.as_ref().is_some_and(|added| added.subscribe(name, self))
+    }
+
+    /// Whether a topic is its own, `user:{sub}` or `org:{org}`, which nobody else decides about.
+    #[must_use]
+    pub fn owns(&self, topic: &TopicName) -> bool {
+        let (kind, rest) = topic.as_str().split_once(':').unwrap_or((topic.as_str(), ""));
+        match kind {
             "user" => self.kind != IdentityKind::Service && rest == &*self.subject,
             "org" => self.org.as_deref().is_some_and(|org| org == rest),
             _ => false,
-        };
-        own || self.grants.subscribe(name, self)
+        }
+    }
+
+    /// The same identity that may also watch what these patterns name, and nothing that was added before.
+    #[must_use]
+    pub fn with_added(&self, subscribe: &[TopicPattern]) -> Self {
+        let added = (!subscribe.is_empty()).then(|| Arc::new(Grants::from_patterns(subscribe, &[])));
+        Self {
+            subject: self.subject.clone(),
+            org: self.org.clone(),
+            token_id: self.token_id.clone(),
+            grants: Arc::clone(&self.grants),
+            added,
+            ..*self
+        }
     }
 
     /// Whether it may publish on a topic: only what its role, its token or a rule grants. Nobody may by default.

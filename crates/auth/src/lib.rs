@@ -42,11 +42,13 @@ mod identity;
 mod issuer;
 mod jwks;
 mod mint;
+mod revocation;
 mod secret;
 mod service_key;
 mod template;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod ticket;
 mod token;
 
 pub use admin_key::{ADMIN_KEY_BYTES_MIN, AdminKey, AdminKeys, AdminRole};
@@ -60,6 +62,8 @@ pub use identity::{Identity, IdentityKind};
 pub use issuer::IssuerConfig;
 pub use jwks::{JwksPolicy, KeyStats};
 pub use mint::{MintClaims, MintError, mint};
+pub use revocation::{Revocation, Revocations, RevocationsFull, Revoked};
 pub use secret::Secret;
 pub use service_key::{SERVICE_KEY_BYTES_MIN, ServiceKey};
+pub use ticket::{IssueError, IssuedTicket, TicketFault, TicketPolicy, Tickets};
 pub use token::{InspectedToken, TOKEN_BYTES_MAX, inspect};

@@ -54,7 +54,9 @@ impl ServiceKeys {
                 expires_at_ms: None,
                 token_id: None,
                 issued_at_ms: None,
+                signed_by: None,
                 grants: Arc::new(Grants::from_patterns(&key.subscribe, &key.publish)),
+                added: None,
             }),
         };
         Self(keys.iter().map(entry).collect())

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::DecodingKey;
@@ -23,7 +24,11 @@ pub(crate) struct PublicKey {
     key_id: Option<Box<str>>,
     algorithms: Vec<SigningAlgorithm>,
     key: DecodingKey,
+    fingerprint: Fingerprint,
 }
+
+/// Names a key by its content: 64 bits of a SHA-256. An issuer has a few dozen keys, chosen by itself: enough to tell them apart.
+pub(crate) type Fingerprint = [u8; 8];
 
 #[derive(Deserialize)]
 struct Document {
@@ -77,8 +82,24 @@ impl KeySet {
         self.0.iter().any(|key| key.key_id.as_deref() == Some(key_id))
     }
 
+    /// Whether the key with this content is still among them.
+    pub(crate) fn holds(&self, fingerprint: Fingerprint) -> bool {
+        self.0.iter().any(|key| key.fingerprint == fingerprint)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.0.len()
+    }
+}
+
+impl Jwk {
+    /// As RFC 7638 does it: of the members that make the key, in a fixed order.
+    fn fingerprint(&self) -> Fingerprint {
+        let members = [Some(&self.kty), self.crv.as_ref(), self.n.as_ref(), self.e.as_ref(), self.x.as_ref(), self.y.as_ref()];
+        let text = members.map(|member| member.map_or("", String::as_str)).join(",");
+        let mut out = Fingerprint::default();
+        out.iter_mut().zip(digest(&SHA256, text.as_bytes()).as_ref()).for_each(|(to, from)| *to = *from);
+        out
     }
 }
 
@@ -89,6 +110,7 @@ impl PublicKey {
         if !for_signatures || !may_verify {
             return None;
         }
+        let fingerprint = jwk.fingerprint();
         let (kind, key) = match (&*jwk.kty, jwk.crv.as_deref()) {
             ("RSA", _) => (KeyKind::Rsa, rsa_key(&jwk.n?, &jwk.e?)?),
             ("EC", Some("P-256")) => (KeyKind::P256, ec_key(&jwk.x?, &jwk.y?, 32)?),
@@ -108,7 +130,11 @@ impl PublicKey {
         if algorithms.is_empty() {
             return None;
         }
-        Some(Self { key_id: jwk.kid.map(String::into_boxed_str), algorithms, key })
+        Some(Self { key_id: jwk.kid.map(String::into_boxed_str), algorithms, key, fingerprint })
+    }
+
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
     }
 
     fn overlaps(&self, other: &Self) -> bool {

@@ -7,7 +7,16 @@ mod source;
 use std::time::Duration;
 
 pub(crate) use fetch::{Fetcher, root_cause};
+pub(crate) use key_set::Fingerprint;
 pub(crate) use source::{KeySource, Lookup};
+
+/// Which published key a token was signed with: 10 bytes, kept with the identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KeyMark {
+    /// The issuer's place among those configured, at most 64.
+    pub(crate) source: u16,
+    pub(crate) key: Fingerprint,
+}
 
 /// How issuers' keys are fetched and kept. The defaults suit every issuer known to us.
 #[derive(Debug, Clone)]

@@ -14,7 +14,7 @@ use towline_clock::Clock;
 use tracing::{info, warn};
 
 use super::fetch::{FetchError, Fetcher, root_cause};
-use super::key_set::{KeySet, PublicKey};
+use super::key_set::{Fingerprint, KeySet, PublicKey};
 use super::{JwksPolicy, KeyStats};
 use crate::algorithm::SigningAlgorithm;
 
@@ -23,6 +23,8 @@ const UNKNOWN_MAX: usize = 256;
 
 /// The keys of one configured (issuer, address); the fetcher holds the address.
 pub(crate) struct KeySource {
+    /// Its place among those configured.
+    pub(crate) number: u16,
     /// The exact `iss`; None takes what no other source is named for.
     pub(crate) issuer: Option<String>,
     pub(crate) audiences: Vec<String>,
@@ -116,6 +118,23 @@ impl KeySource {
         }
         // The sender lives in self, so waiting cannot fail.
         let _ = landed.wait_for(|landings| *landings != seen).await;
+    }
+
+    /// Whether a key is still published, as far as is known: while no keys can be had, nothing speaks against it. Keys that grow old are
+    /// fetched anew first.
+    ///
+    /// Cancellation safe.
+    pub(crate) async fn still_publishes(self: &Arc<Self>, key: Fingerprint) -> bool {
+        let old = {
+            let state = self.state.lock();
+            let now = self.clock.uptime();
+            let fresh = |loaded: &Loaded| now.saturating_sub(loaded.at) < self.policy.refresh_after;
+            (!state.keys.as_ref().is_some_and(fresh)).then_some(state.landings)
+        };
+        if let Some(seen) = old {
+            self.fetched(seen, None).await;
+        }
+        self.state.lock().keys.as_ref().is_none_or(|loaded| loaded.set.holds(key))
     }
 
     /// Starts a fetch, perhaps for a certain key, unless one is under way or it is too early; says whether one is under way now.

@@ -276,6 +276,8 @@ pub fn auth_config(config: &Config) -> AuthConfig {
         service_keys: keys.map(|(i, key)| ServiceKey::for_everything(&format!("service-{}", i + 1), key.clone())).collect(),
         leeway: auth.leeway,
         expiry_leeway: auth.expiry_leeway,
+        token_lifetime_max: auth.token_lifetime_max,
+        revocations_max: auth.revocations_max,
         rules: auth.rules.clone(),
         ..AuthConfig::default()
     }

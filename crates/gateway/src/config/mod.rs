@@ -37,6 +37,7 @@ pub use sections::origins::OriginSettings;
 pub use sections::proxies::ProxySettings;
 pub use sections::rest::RestSettings;
 pub use sections::sockets::SocketSettings;
+pub use sections::tickets::TicketSettings;
 pub use sections::users::UserSettings;
 pub use setting::{Alias, Given, Meaning, Setting};
 pub use table::settings;
@@ -73,6 +74,8 @@ pub struct Config {
     pub origins: OriginSettings,
     /// Limits per user.
     pub users: UserSettings,
+    /// One-time tickets.
+    pub tickets: TicketSettings,
     /// What the process says about itself.
     pub logging: LoggingSettings,
 }
@@ -94,6 +97,7 @@ impl Default for Config {
             proxies: ProxySettings::default(),
             origins: OriginSettings::default(),
             users: UserSettings::default(),
+            tickets: TicketSettings::default(),
             logging: LoggingSettings::default(),
         }
     }

@@ -31,6 +31,10 @@ pub struct AuthSettings {
     pub expiry_leeway: Duration,
     /// A token's socket is warned this long before the token expires.
     pub expiry_warning: Duration,
+    /// The longest life of a token; longer ones are refused, and revocations are forgotten after it. None: any life, kept for ever.
+    pub token_lifetime_max: Option<Duration>,
+    /// Revocations in force at once, about 200 bytes each; then no further ones are taken.
+    pub revocations_max: usize,
     /// Further issuers: `[[auth.issuers]]`.
     pub issuers: Vec<IssuerConfig>,
     /// Topics beyond `user:{sub}` and `org:{org_id}`: `[[auth.rules]]`. Without any, everybody with a token may watch `system`.
@@ -51,6 +55,8 @@ impl Default for AuthSettings {
             leeway: auth.leeway,
             expiry_leeway: auth.expiry_leeway,
             expiry_warning: Duration::from_secs(60),
+            token_lifetime_max: auth.token_lifetime_max,
+            revocations_max: auth.revocations_max,
             issuers: Vec::new(),
             rules: auth.rules,
         }
@@ -79,6 +85,18 @@ pub(in crate::config) fn rows() -> Vec<Setting> {
             secs(0, 3_600),
             |c| &mut c.auth.expiry_warning,
             "a socket is warned this long before its token expires",
+        ),
+        Setting::ranged(
+            "auth.token_lifetime_max",
+            (Some(Duration::from_secs(60)), Some(Duration::from_secs(10 * 366 * 86_400))),
+            |c| &mut c.auth.token_lifetime_max,
+            "tokens that live longer are refused, and revocations are forgotten after it; none: any life, kept for ever",
+        ),
+        Setting::ranged(
+            "auth.revocations_max",
+            (1, 10_000_000),
+            |c| &mut c.auth.revocations_max,
+            "revocations in force at once",
         ),
     ]
 }

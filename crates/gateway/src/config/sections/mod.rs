@@ -10,6 +10,7 @@ pub(super) mod origins;
 pub(super) mod proxies;
 pub(super) mod rest;
 pub(super) mod sockets;
+pub(super) mod tickets;
 pub(super) mod users;
 
 /// Where the server runs; a few defaults and warnings depend on it.

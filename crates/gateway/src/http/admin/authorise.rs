@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use towline_auth::extract::{self, Places};
+use towline_auth::extract::{self, Credential, Places};
 use towline_auth::{AdminKey, AdminRole};
 use towline_protocol::ErrorCode;
 
@@ -59,5 +59,8 @@ fn credential(parts: &Parts) -> Option<String> {
     let keys: Vec<String> = texts("x-api-key".parse().ok()?).map(|key| format!("Bearer {key}")).collect();
     let headers: Vec<&str> = texts(AUTHORIZATION).chain(keys.iter().map(String::as_str)).collect();
     let places = Places { authorization: &headers, query: None, protocols: &[] };
-    Some(extract::credential(places).ok()??.into_owned())
+    match extract::credential(places).ok()?? {
+        Credential::Token(key) => Some(key.into_owned()),
+        Credential::Ticket(_) => None,
+    }
 }
