@@ -16,6 +16,8 @@ use crate::service_key::{SERVICE_KEY_BYTES_MIN, ServiceKey};
 /// HS256 is attacked off line with one captured token, so its secret must have the strength of its hash (RFC 7518 section 3.2).
 const SHARED_SECRET_BYTES_MIN: usize = 32;
 const LEEWAY_MAX: Duration = Duration::from_secs(120);
+/// Nobody issues tokens for less.
+const TOKEN_LIFETIME_MIN: Duration = Duration::from_secs(10);
 const ENTRIES_MAX: usize = 64;
 
 /// Everything about authentication that is configured.
@@ -170,6 +172,10 @@ impl AuthConfig {
             if value > LEEWAY_MAX {
                 problem(setting.to_owned(), format!("at most {} s are allowed, not {} s", LEEWAY_MAX.as_secs(), value.as_secs()));
             }
+        }
+        if self.token_lifetime_max.is_some_and(|most| most < TOKEN_LIFETIME_MIN) {
+            let seconds = TOKEN_LIFETIME_MIN.as_secs();
+            problem("token_lifetime_max".to_owned(), format!("must be {seconds} s at least, or left out for tokens of any life"));
         }
         let counts = [self.issuers.len(), self.shared_secrets.len(), self.service_keys.len()];
         for (setting, count) in ["issuers", "shared_secrets", "service_keys"].into_iter().zip(counts) {

@@ -162,7 +162,8 @@ mod tests {
 
     #[test]
     fn every_close_reason_fits_into_a_close_frame() {
-        let all = [AuthError::Missing, AuthError::Expired, AuthError::NotYetValid, AuthError::Revoked, AuthError::KeysUnavailable];
+        let all =
+            [AuthError::Missing, AuthError::Expired, AuthError::NotYetValid, AuthError::Revoked, AuthError::KeysUnavailable];
         for error in all.into_iter().chain(InvalidReason::ALL.iter().map(|r| AuthError::Invalid(*r))) {
             assert!(error.close_reason().len() <= 123, "{error:?}");
         }

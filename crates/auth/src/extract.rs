@@ -174,9 +174,12 @@ mod tests {
         assert_eq!(ticket("ticket=abc", "ticket.abc"), is("abc"));
         assert_eq!(ticket("ticket=&tickets=x", "ticket."), None);
         let conflict = Err(InvalidReason::Conflicting.into());
-        for (authorization, query, protocol) in
-            [("Bearer a", "ticket=b", ""), ("Bearer a", "ticket=a", ""), ("", "token=a&ticket=a", ""), ("", "ticket=a", "ticket.b")]
-        {
+        for (authorization, query, protocol) in [
+            ("Bearer a", "ticket=b", ""),
+            ("Bearer a", "ticket=a", ""),
+            ("", "token=a&ticket=a", ""),
+            ("", "ticket=a", "ticket.b"),
+        ] {
             assert_eq!(from(&[authorization], Some(query), &[protocol]), conflict, "{authorization} {query} {protocol}");
         }
     }

@@ -50,7 +50,9 @@ impl Identity {
             return false;
         }
         let name = topic.as_str();
-        self.owns(topic) || self.grants.subscribe(name, self) || self.added.as_ref().is_some_and(|added| added.subscribe(name, self))
+        self.owns(topic)
+            || self.grants.subscribe(name, self)
+            || self.added.as_ref().is_some_and(|added| added.subscribe(name, self))
     }
 
     /// Whether a topic is its own, `user:{sub}` or `org:{org}`, which nobody else decides about.

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
+use aws_lc_rs::digest::SHA256_OUTPUT_LEN;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hashbrown::HashMap;
@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use towline_clock::Clock;
 
 use crate::identity::Identity;
+use crate::service_key::sha256;
 
 /// 256 bits: nobody guesses one, however many are tried.
 const RANDOM_BYTES: usize = 32;
@@ -155,7 +156,7 @@ impl Tickets {
         let mut random = [0; RANDOM_BYTES];
         aws_lc_rs::rand::fill(&mut random).map_err(|_| IssueError::Random)?;
         let text = URL_SAFE_NO_PAD.encode(random);
-        let hash = hash_of(&text);
+        let hash = sha256(&text);
         let now = self.clock.uptime();
         let mut state = self.state.lock();
         let state = &mut *state;
@@ -193,7 +194,7 @@ impl Tickets {
         if text.len() > TEXT_BYTES_MAX {
             return Err(TicketFault::Unknown);
         }
-        let hash = hash_of(text);
+        let hash = sha256(text);
         let now = self.clock.uptime();
         let mut state = self.state.lock();
         let number = state.by_hash.get(&hash).copied().ok_or(TicketFault::Unknown)?;
@@ -223,12 +224,6 @@ impl fmt::Debug for Tickets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tickets").field("policy", &self.policy).field("len", &self.len()).finish_non_exhaustive()
     }
-}
-
-fn hash_of(text: &str) -> Hash {
-    let mut out = [0; SHA256_OUTPUT_LEN];
-    out.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
-    out
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub mod metrics;
 pub mod origins;
 pub mod peers;
 pub mod publish;
+mod revocations;
 pub mod server;
 pub mod shared;
 

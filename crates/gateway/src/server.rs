@@ -16,12 +16,13 @@ use tokio::task::JoinHandle;
 use tower::ServiceExt;
 use towline_auth::AuthConfigError;
 use towline_clock::Clock;
-use towline_log::EventLog;
+use towline_log::{EventLog, ReadError};
 use towline_sockets::give_up_after;
 
 use crate::config::Config;
 use crate::doors::{Doors, DoorsReactor};
 use crate::http;
+use crate::revocations;
 use crate::shared::Shared;
 
 /// Why a server did not start.
@@ -38,6 +39,9 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The log cannot be read, so nobody knows which credentials were revoked.
+    #[error("cannot read which credentials were revoked: {0}")]
+    Revocations(#[from] ReadError),
     /// The system gives no threads or readiness queues.
     #[error("cannot start the socket workers: {0}")]
     Workers(std::io::Error),
@@ -104,6 +108,9 @@ impl Server {
     pub async fn start(config: Config, clock: Clock, log: Arc<dyn EventLog>) -> Result<Self, StartError> {
         let wanted = config.listen;
         let shared = Shared::new(config, clock, log)?;
+        let revocations = shared.auth.revocations();
+        revocations::load(&*shared.log, revocations, shared.clock.unix_ms()).await?;
+        shared.metrics.access.revocations(revocations.len());
         let listener = TcpListener::bind(wanted).await.map_err(|source| StartError::Listen { address: wanted, source })?;
         let address = listener.local_addr().map_err(|source| StartError::Listen { address: wanted, source })?;
         let (doors, reactor) = Doors::start(&shared).map_err(StartError::Workers)?;

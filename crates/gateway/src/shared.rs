@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use towline_auth::{AdminKeys, AuthConfigError, Authenticator};
+use towline_auth::{AdminKeys, AuthConfigError, Authenticator, Tickets};
 use towline_clock::Clock;
 use towline_log::{EventLog, Health};
 use towline_protocol::{ErrorCode, PublishResult};
@@ -17,6 +17,7 @@ use crate::metrics::Metrics;
 use crate::origins::OriginPolicy;
 use crate::peers::TrustedProxies;
 use crate::publish::{self, Prepared};
+use crate::revocations::Journal;
 
 /// Enough to see who is refused, and no way to fill a disk.
 const REFUSAL_LINES_PER_SECOND_MAX: u32 = 1;
@@ -31,6 +32,10 @@ pub struct Shared {
     pub log: Arc<dyn EventLog>,
     /// Who may.
     pub auth: Authenticator,
+    /// One-time tickets that are out.
+    pub tickets: Tickets,
+    /// Writes down which credentials were ended before their time.
+    pub(crate) journal: Journal,
     /// Who is an operator.
     pub(crate) admin_keys: AdminKeys,
     /// Whose word about their clients' addresses counts.
@@ -65,6 +70,8 @@ impl Shared {
             admin_keys: AdminKeys::new(&config.admin.keys_full, &config.admin.keys_read),
             origins: OriginPolicy::new(config.environment, &config.origins),
             proxies: config.proxies.trusted_proxies(),
+            tickets: Tickets::new(config.tickets.policy(), clock.clone()),
+            journal: Journal::new(),
             config: Arc::new(config),
             clock,
             log,

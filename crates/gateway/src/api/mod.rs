@@ -2,6 +2,7 @@
 //!
 //! The documents are checked in under `docs/api` and served. A test compares all three, so that none can go its own way.
 
+mod access;
 mod admin_paths;
 mod asyncapi;
 mod openapi;

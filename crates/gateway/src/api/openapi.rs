@@ -19,13 +19,14 @@ pub fn openapi() -> Value {
     json!({
         "openapi": "3.1.0",
         "info": info("Towline", DESCRIPTION),
-        "security": [{ "bearer": [] }, { "apiKey": [] }, { "queryToken": [] }],
+        "security": [{ "bearer": [] }, { "apiKey": [] }, { "queryToken": [] }, { "queryTicket": [] }],
         "paths": paths,
         "components": {
             "securitySchemes": {
                 "bearer": { "type": "http", "scheme": "bearer", "description": "A JWT, or a service key." },
                 "adminKey": { "type": "http", "scheme": "bearer", "description": "An admin key; `X-API-Key` is taken too. Nothing else opens these routes." },
                 "apiKey": { "type": "apiKey", "in": "header", "name": "X-API-Key", "description": "A service key." },
+                "queryTicket": { "type": "apiKey", "in": "query", "name": "ticket", "description": "A one-time ticket, for sockets and streams." },
                 "queryToken": { "type": "apiKey", "in": "query", "name": "token", "description": "A JWT, for browsers' sockets and streams, which cannot set headers." }
             },
             "responses": responses(&error),
@@ -51,7 +52,7 @@ fn responses(error: &Value) -> Value {
     })
 }
 
-fn refer(names: &[(&str, &str)]) -> Map<String, Value> {
+pub(super) fn refer(names: &[(&str, &str)]) -> Map<String, Value> {
     names
         .iter()
         .map(|(status, name)| ((*status).to_owned(), json!({ "$ref": format!("#/components/responses/{name}") })))
@@ -69,11 +70,11 @@ fn read(summary: &str, description: &str, tag: &str, parameters: Value, schema: 
     json!({ "get": { "summary": summary, "description": description, "tags": [tag], "parameters": parameters, "responses": responses } })
 }
 
-fn query(name: &str, description: &str, schema: Value) -> Value {
+pub(super) fn query(name: &str, description: &str, schema: Value) -> Value {
     json!({ "name": name, "in": "query", "required": false, "description": description, "schema": schema })
 }
 
-fn text() -> Value {
+pub(super) fn text() -> Value {
     json!({ "type": "string" })
 }
 
@@ -137,6 +138,7 @@ fn paths(schemas: &mut Schemas) -> Value {
     if let Some(paths) = paths.as_object_mut() {
         paths.extend(for_operators(schemas));
         paths.extend(admin_paths(schemas));
+        paths.extend(super::access::routes(schemas));
     }
     paths
 }

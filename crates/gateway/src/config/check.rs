@@ -108,6 +108,7 @@ fn credentials(config: &Config, check: &mut Check<'_>) {
                 "rules" => "auth.rules",
                 "leeway" => "auth.leeway",
                 "expiry_leeway" => "auth.expiry_leeway",
+                "token_lifetime_max" => "auth.token_lifetime_max",
                 _ => "auth",
             };
             check.problem(key, format!("{setting} {message}"));

@@ -17,6 +17,7 @@ use super::door::{Door, FEED, NATIVE, SSE};
 use super::drain::Drain;
 use super::headcount::Headcount;
 use super::local_topics::LocalTopics;
+use super::recheck::Recheck;
 use super::requests::{Answer, HISTORY_CHANGED, Publishes};
 use super::session::Session;
 use super::survey::{ClosedRing, Survey};
@@ -66,6 +67,8 @@ pub enum Note {
     Headcount(Headcount),
     /// Which connections ended lately?
     Recall(oneshot::Sender<Vec<ClosedView>>),
+    /// What became of a look at a connection's identity and topics.
+    Rechecked(ConnectionId, Recheck),
     /// Say goodbye to everybody.
     Drain,
 }
@@ -170,6 +173,7 @@ impl Application for Gate {
         self.shared.metrics.connections_opened(door.name).inc();
         let mut session = Session::new(door, Some(Arc::clone(&admission.identity)), admission.place);
         session.client = Some(admission.client);
+        self.plan_first_recheck(&mut session);
         if door.talks {
             let topics = admission.joined.iter().map(|joined| joined.attachment.topic().name().to_string()).collect();
             let welcome = self.welcome(io.id(), &admission.identity, topics);
@@ -234,6 +238,11 @@ impl Application for Gate {
                     session.awaiting = false;
                     self.authenticated(&mut io, session, correlation_id.as_deref(), result);
                     io.resume();
+                }
+            }
+            Note::Rechecked(id, recheck) => {
+                if let Some((mut io, session)) = connections.get(id) {
+                    self.rechecked(&mut io, session, recheck);
                 }
             }
         }

@@ -12,6 +12,7 @@ mod encoding;
 mod gate;
 mod headcount;
 mod local_topics;
+mod recheck;
 mod requests;
 mod session;
 mod start;

@@ -325,22 +325,12 @@ impl Gate {
         let expires_at = identity.expires_at_ms.map(seconds);
         session.warned_of_expiry = false;
         self.say(io, session.door, &ServerMessage::AuthAck { expires_at }, id);
-        let lost: Vec<(u32, TopicName)> = session
-            .subscriptions
-            .iter()
-            .filter_map(|subscription| Some((subscription.topic, self.topics.get(subscription.topic)?.name().clone())))
-            .filter(|(_, name)| !identity.may_subscribe(name))
-            .collect();
+        // It was looked at when the token was judged, and revocations may have been made since.
+        session.revocations_seen = 0;
         session.identity = Some(identity);
-        for (number, name) in lost {
-            self.unseat(session, number);
-            let error =
-                ErrorBody::new(ErrorCode::Forbidden, format!("the new token does not allow {name}; it is no longer followed"));
-            self.say(io, session.door, &ServerMessage::Error(error), id);
-        }
-        if session.subscriptions.is_empty() && !session.door.talks {
-            self.close(io, CloseCode::Forbidden, "the new token does not allow this feed");
-        }
+        self.plan_first_recheck(session);
+        let lost = self.topics_lost(session);
+        self.take_topics(io, session, lost, "the new token does not allow", id);
     }
 
     pub(super) fn say_gap(&mut self, io: &mut Io<'_>, session: &Session, topic: &TopicName, gap: Gap) {

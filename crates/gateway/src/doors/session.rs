@@ -27,10 +27,16 @@ pub struct Session {
     pub(super) awaiting: bool,
     pub(super) pinged: bool,
     pub(super) warned_of_expiry: bool,
+    /// Re-checks in a row that nobody answered.
+    pub(super) unanswered: u8,
     errors: u16,
     errors_since_s: u32,
     /// From where, if it is one that may be here.
     pub(super) client: Option<IpAddr>,
+    /// Which revocations were looked at: those up to this change of the table. 0: none yet.
+    pub(super) revocations_seen: u32,
+    /// When the identity and its topics are looked at again, uptime in seconds.
+    pub(super) recheck_at_s: u32,
     pub(super) _place: Place,
 }
 
@@ -106,9 +112,12 @@ impl Session {
             awaiting: false,
             pinged: false,
             warned_of_expiry: false,
+            unanswered: 0,
             errors: 0,
             errors_since_s: 0,
             client: None,
+            revocations_seen: 0,
+            recheck_at_s: 0,
             _place: place,
         }
     }
@@ -135,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_session_stays_small() {
-        assert!(size_of::<Session>() <= 88, "{}", size_of::<Session>());
+        assert!(size_of::<Session>() <= 96, "{}", size_of::<Session>());
         assert!(size_of::<Subscription>() <= 32, "{}", size_of::<Subscription>());
     }
 

@@ -15,9 +15,10 @@ const PAGES_HELD: Duration = Duration::from_secs(2);
 
 impl Gate {
     pub(super) fn watch(&mut self, io: &mut Io<'_>, session: &mut Session) {
-        if self.expiry(io, session) {
+        if self.expiry(io, session) || self.revoked(io, session) {
             return;
         }
+        self.recheck_if_due(io, session);
         let sockets = &self.shared.config.sockets;
         if io.blocked_for() >= sockets.stall_timeout {
             self.shared.metrics.stalled.inc();

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Uri};
-use towline_auth::extract::{self, Places};
-use towline_auth::{AuthError, AuthMode, Identity};
+use axum::http::{HeaderMap, HeaderName, Uri};
+use towline_auth::extract::{self, Credential, Places};
+use towline_auth::{AuthError, AuthMode, Identity, InvalidReason};
 use towline_protocol::{ErrorCode, TopicName};
 
 use super::failure::Failure;
@@ -18,7 +18,7 @@ use crate::shared::Shared;
 const DEVELOPER: &str = "developer";
 
 /// The identity behind a request of the REST interface: a JWT or a service key in `Authorization: Bearer`, a service key in
-/// `X-API-Key`, a token in the query, or one offered as the subprotocol `jwt.<token>`. In development mode anybody is who they say they are, if the request comes from this machine.
+/// `X-API-Key`, a token in the query, or one offered as the subprotocol `jwt.<token>`, or a one-time ticket in either of the last two. In development mode anybody is who they say they are, if the request comes from this machine.
 ///
 /// # Errors
 /// 401 with a challenge, 503 if the issuer's keys cannot be had, 403 for a foreign page in development mode.
@@ -30,7 +30,7 @@ pub async fn identify(shared: &Shared, parts: &Parts, user_id: Option<&str>) -> 
     require_local(&parts.headers, &parts.uri)?;
     match found {
         // Front ends send their token also where nobody can check it.
-        Err(AuthError::Missing | AuthError::Invalid(_)) => {
+        Err(AuthError::Missing | AuthError::Invalid(_)) if !carries_ticket(parts) => {
             let who = user_id.unwrap_or(DEVELOPER);
             shared.auth.development_identity(who).map_err(|error| refused(shared, error))
         }
@@ -70,24 +70,48 @@ pub(super) async fn identify_for_user(
 
 fn refused(shared: &Shared, error: AuthError) -> Failure {
     shared.metrics.auth_failure(error.code());
+    if error == AuthError::Revoked {
+        shared.metrics.access.revoked("authentication");
+    }
     error.into()
 }
 
+/// Whether what a request shows is a ticket, good or not.
+pub(super) fn carries_ticket(parts: &Parts) -> bool {
+    let protocols = texts(&parts.headers, SEC_WEBSOCKET_PROTOCOL);
+    let places = Places { authorization: &[], query: parts.uri.query(), protocols: &protocols };
+    matches!(extract::credential(places), Ok(Some(Credential::Ticket(_))))
+}
+
+fn texts(headers: &HeaderMap, name: HeaderName) -> Vec<&str> {
+    headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect()
+}
+
+/// Uses a ticket up. Whatever is wrong with it, its holder hears the same.
+fn redeem(shared: &Shared, headers: &HeaderMap, ticket: &str) -> Result<Arc<Identity>, AuthError> {
+    let mut origins = headers.get_all(ORIGIN).iter();
+    let origin = origins.next().map(|origin| origin.to_str().unwrap_or_default());
+    let redeemed = match shared.tickets.redeem(ticket, origin) {
+        Ok(_) if origins.next().is_some() => Err("origin"),
+        Ok(identity) if identity.expired(shared.clock.unix_ms()) => Err("ended"),
+        Ok(identity) if shared.auth.revocations().revokes(&identity) => Err("revoked"),
+        Ok(identity) => Ok(identity),
+        Err(fault) => Err(fault.as_str()),
+    };
+    shared.metrics.access.ticket(redeemed.as_ref().err().copied().unwrap_or("redeemed"));
+    redeemed.map_err(|_| InvalidReason::Ticket.into())
+}
+
 async fn judge(shared: &Shared, parts: &Parts) -> Result<Arc<Identity>, AuthError> {
-    let mut headers: Vec<&str> = parts.headers.get_all(AUTHORIZATION).iter().filter_map(|value| value.to_str().ok()).collect();
-    let keys: Vec<String> = parts
-        .headers
-        .get_all("x-api-key")
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .map(|key| format!("Bearer {key}"))
-        .collect();
+    let mut headers = texts(&parts.headers, AUTHORIZATION);
+    let keys: Vec<String> =
+        texts(&parts.headers, HeaderName::from_static("x-api-key")).into_iter().map(|key| format!("Bearer {key}")).collect();
     headers.extend(keys.iter().map(String::as_str));
-    let protocols: Vec<&str> =
-        parts.headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok()).collect();
+    let protocols = texts(&parts.headers, SEC_WEBSOCKET_PROTOCOL);
     let places = Places { authorization: &headers, query: parts.uri.query(), protocols: &protocols };
     match extract::credential(places)? {
-        Some(credential) => shared.auth.authenticate(&credential).await,
+        Some(Credential::Token(token)) => shared.auth.authenticate(&token).await,
+        Some(Credential::Ticket(ticket)) => redeem(shared, &parts.headers, &ticket),
         None => Err(AuthError::Missing),
     }
 }

@@ -14,6 +14,7 @@ mod page;
 pub(crate) mod params;
 mod publish;
 mod replay;
+mod tickets;
 
 #[cfg(test)]
 mod tests;
@@ -28,11 +29,13 @@ pub use admin::{
     AuditPage, ClosedPage, ConnectionDetail, ConnectionsPage, DisconnectRequest, Disconnected, Draining, SlowestPage,
     TopicDetail, TopicView, TopicsPage,
 };
+pub use admin::{RevocationEntry, RevocationList, RevocationRequest};
 pub use failure::{ErrorAnswer, Failure};
 pub use feed::{ActivityPage, EventsPage};
 pub use health::Health;
 pub use publish::PublishAnswer;
 pub use replay::ReplayPage;
+pub use tickets::{TicketAnswer, TicketRequest};
 
 use crate::shared::Shared;
 
@@ -45,6 +48,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
 pub fn router_with(shared: Arc<Shared>, doors: Router<Arc<Shared>>) -> Router {
     Router::new()
         .route("/api/v1/events", post(publish::publish))
+        .route("/api/v1/tickets", post(tickets::issue))
         .route("/api/v1/agents/events", get(feed::events))
         .route("/api/v1/agents/activity", get(feed::activity))
         .route("/api/ws/replay", get(replay::replay))

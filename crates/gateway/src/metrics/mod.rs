@@ -3,6 +3,7 @@
 //! No label ever holds a user, a topic or anything else a client chose: label values come from short fixed lists in the code, so
 //! that the number of series is bounded. What the log and the process know themselves is read at scrape time by `scrape`.
 
+mod access;
 mod labels;
 mod process;
 mod scrape;
@@ -14,6 +15,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use towline_protocol::{ErrorCode, PublishResult};
 
+pub use access::AccessMetrics;
 use labels::{Close, Code, Door, DoorOutcome, Reason, Request, Route, State, Status};
 
 /// All metrics that the gateway's own code counts. Fields are for hot paths: each is one atomic. Methods with labels take a read lock
@@ -61,6 +63,8 @@ pub struct Metrics {
     pub audit_failures: Counter,
     /// Pings sent to silent clients.
     pub heartbeats: Counter,
+    /// Tickets, revocations, re-checks.
+    pub access: AccessMetrics,
     connections: Family<Door, Gauge>,
     opened: Family<Door, Counter>,
     handshakes: Family<DoorOutcome, Counter>,
@@ -116,6 +120,7 @@ impl Metrics {
             stalled: Counter::default(),
             audit_failures: Counter::default(),
             heartbeats: Counter::default(),
+            access: AccessMetrics::default(),
             connections: Family::default(),
             opened: Family::default(),
             handshakes: Family::default(),
@@ -162,6 +167,7 @@ impl Metrics {
         own.register("heartbeats", "Pings sent to silent clients", self.heartbeats.clone());
         own.register("http_requests", "HTTP requests by method, route and status", self.requests.clone());
         own.register("http_request_seconds", "Time to a request's answer by route", self.request_seconds.clone());
+        self.access.register(own);
         self.registry = registry;
     }
 

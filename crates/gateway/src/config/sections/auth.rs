@@ -31,6 +31,8 @@ pub struct AuthSettings {
     pub expiry_leeway: Duration,
     /// A token's socket is warned this long before the token expires.
     pub expiry_warning: Duration,
+    /// Open connections are looked at this often: is the token's key still published, are its topics still allowed. OWASP advises 30 min.
+    pub recheck_interval: Duration,
     /// The longest life of a token; longer ones are refused, and revocations are forgotten after it. None: any life, kept for ever.
     pub token_lifetime_max: Option<Duration>,
     /// Revocations in force at once, about 200 bytes each; then no further ones are taken.
@@ -55,6 +57,7 @@ impl Default for AuthSettings {
             leeway: auth.leeway,
             expiry_leeway: auth.expiry_leeway,
             expiry_warning: Duration::from_secs(60),
+            recheck_interval: Duration::from_secs(30 * 60),
             token_lifetime_max: auth.token_lifetime_max,
             revocations_max: auth.revocations_max,
             issuers: Vec::new(),
@@ -87,16 +90,17 @@ pub(in crate::config) fn rows() -> Vec<Setting> {
             "a socket is warned this long before its token expires",
         ),
         Setting::ranged(
+            "auth.recheck_interval",
+            secs(10, 86_400),
+            |c| &mut c.auth.recheck_interval,
+            "open connections' keys and topics are looked at again this often",
+        ),
+        Setting::ranged(
             "auth.token_lifetime_max",
-            (Some(Duration::from_secs(60)), Some(Duration::from_secs(10 * 366 * 86_400))),
+            (None, Some(Duration::from_secs(3_660 * 86_400))),
             |c| &mut c.auth.token_lifetime_max,
             "tokens that live longer are refused, and revocations are forgotten after it; none: any life, kept for ever",
         ),
-        Setting::ranged(
-            "auth.revocations_max",
-            (1, 10_000_000),
-            |c| &mut c.auth.revocations_max,
-            "revocations in force at once",
-        ),
+        Setting::ranged("auth.revocations_max", (1, 10_000_000), |c| &mut c.auth.revocations_max, "revocations in force at once"),
     ]
 }

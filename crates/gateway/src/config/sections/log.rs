@@ -75,13 +75,20 @@ impl LogSettings {
     #[must_use]
     pub fn policies(&self) -> towline_log::Policies {
         towline_log::Policies {
-            rules: self.topics.iter().map(|rule| (rule.pattern.clone(), rule.policy)).collect(),
+            rules: own_topics().chain(self.topics.iter().map(|rule| (rule.pattern.clone(), rule.policy))).collect(),
             fallback: TopicPolicy { durability: self.durability, retention: self.retention },
             dedup_window: self.dedup_window,
             dedup_ids_max: self.dedup_ids_max,
             relaxed_sync_interval: self.relaxed_sync_interval,
         }
     }
+}
+
+/// What nobody may configure away: state of the server that must be there after a restart, however old it is.
+fn own_topics() -> impl Iterator<Item = (TopicPattern, TopicPolicy)> {
+    let kept =
+        TopicPolicy { durability: Durability::Fsync, retention: Retention { age_max: None, events_max: None, bytes_max: None } };
+    [crate::revocations::TOPIC].into_iter().filter_map(move |name| Some((TopicPattern::new(name).ok()?, kept)))
 }
 
 /// Durability and retention of the topics that a pattern matches: an entry of `[[log.topics]]`.

@@ -7,6 +7,7 @@ mod authorise;
 mod connections;
 mod disconnect;
 mod publish;
+mod revocations;
 mod tail;
 mod topics;
 
@@ -19,6 +20,7 @@ pub use audit::AuditPage;
 pub(crate) use authorise::{Admin, require_full, require_read};
 pub use connections::{ClosedPage, ConnectionDetail, ConnectionsPage, SlowestPage};
 pub use disconnect::{DisconnectRequest, Disconnected, Draining};
+pub use revocations::{RevocationEntry, RevocationList, RevocationRequest};
 pub use topics::{TopicDetail, TopicView, TopicsPage};
 
 use crate::doors::Doors;
@@ -26,7 +28,10 @@ use crate::shared::Shared;
 
 /// The routes that need no more than the shared parts.
 pub(super) fn routes() -> Router<Arc<Shared>> {
-    Router::new().route("/api/v1/admin/audit", get(audit::audit)).route("/api/v1/admin/events", post(publish::publish))
+    Router::new()
+        .route("/api/v1/admin/audit", get(audit::audit))
+        .route("/api/v1/admin/events", post(publish::publish))
+        .route("/api/v1/admin/revocations", get(revocations::list).post(revocations::revoke).delete(revocations::withdraw))
 }
 
 /// The routes that look at open connections, or end them.
