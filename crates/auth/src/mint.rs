@@ -18,6 +18,8 @@ pub struct MintClaims {
     pub org: Option<String>,
     /// How long it lives from now.
     pub ttl: Duration,
+    /// `jti`: by it the token can be revoked.
+    pub token_id: Option<String>,
     /// `iss`.
     pub issuer: Option<String>,
     /// `aud`.
@@ -65,7 +67,7 @@ pub fn mint(secret: &Secret, claims: &MintClaims, now_ms: u64) -> Result<String,
     put("sub", json!(claims.subject));
     put("iat", json!(now_ms / 1000));
     put("exp", json!(now_ms.saturating_add(ttl_ms).div_ceil(1000)));
-    let optional = [("org_id", &claims.org), ("iss", &claims.issuer), ("aud", &claims.audience)];
+    let optional = [("org_id", &claims.org), ("jti", &claims.token_id), ("iss", &claims.issuer), ("aud", &claims.audience)];
     for (name, value) in optional.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))) {
         put(name, json!(value));
     }

@@ -89,6 +89,12 @@ impl Handshake {
         self.protocol(&format!("jwt.{token}"))
     }
 
+    /// A one-time ticket in the query.
+    #[must_use]
+    pub fn ticket(self, ticket: &str) -> Self {
+        self.parameter("ticket", ticket)
+    }
+
     /// Comes from a web page.
     #[must_use]
     pub fn origin(self, origin: &str) -> Self {

@@ -34,6 +34,13 @@ impl Token {
         self
     }
 
+    /// Its `jti`.
+    #[must_use]
+    pub fn id(mut self, id: &str) -> Self {
+        self.claims.token_id = Some(id.to_owned());
+        self
+    }
+
     /// How long it lives from now (an hour if nothing is said).
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {

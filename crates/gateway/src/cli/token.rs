@@ -43,6 +43,9 @@ pub struct Mint {
     /// The organisation: `org_id`.
     #[arg(long)]
     org: Option<String>,
+    /// Its id, by which it can be revoked: `jti`.
+    #[arg(long)]
+    id: Option<String>,
     /// The issuer: `iss`.
     #[arg(long)]
     issuer: Option<String>,
@@ -95,6 +98,7 @@ fn minted(args: Mint) -> anyhow::Result<String> {
         subject: args.subject,
         org: args.org,
         ttl: args.ttl,
+        token_id: args.id,
         issuer: args.issuer,
         audience: args.audience.or_else(|| config.auth.audiences.first().cloned()),
         subscribe: args.subscribe,

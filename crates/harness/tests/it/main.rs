@@ -23,6 +23,8 @@ mod origins;
 mod publishing;
 mod rest_reading;
 mod resumption;
+mod revocation;
 mod slow_readers;
 mod storage_trouble;
+mod tickets;
 mod token_expiry;
