@@ -4,6 +4,7 @@ pub mod api;
 pub mod config;
 pub mod doors;
 pub mod http;
+pub mod limits;
 mod line_rate;
 pub mod logging;
 pub mod metrics;

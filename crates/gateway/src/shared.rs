@@ -11,6 +11,7 @@ use towline_protocol::{ErrorCode, PublishResult};
 
 use crate::config::{Config, auth_config};
 use crate::http::Failure;
+use crate::limits::Limits;
 use crate::line_rate::LineRate;
 use crate::logging::{EventLines, RequestLines};
 use crate::metrics::Metrics;
@@ -42,6 +43,8 @@ pub struct Shared {
     pub proxies: TrustedProxies,
     /// Which web pages may.
     pub origins: OriginPolicy,
+    /// How much each user, address and publisher may do.
+    pub limits: Limits,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Free KiB of `rest.publish_bytes_max`.
@@ -69,6 +72,7 @@ impl Shared {
             request_lines: RequestLines::new(config.logging.requests_per_second_max),
             admin_keys: AdminKeys::new(&config.admin.keys_full, &config.admin.keys_read),
             origins: OriginPolicy::new(config.environment, &config.origins),
+            limits: Limits::new(&config),
             proxies: config.proxies.trusted_proxies(),
             tickets: Tickets::new(config.tickets.policy(), clock.clone()),
             journal: Journal::new(),

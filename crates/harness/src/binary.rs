@@ -46,6 +46,8 @@ impl Binary {
             .env("TOWLINE_SERVICE_KEYS", SERVICE_KEY)
             .env("TOWLINE_JWT_SECRET", JWT_SECRET)
             .env("TOWLINE_ORIGINS_ALLOWED", PAGE)
+            .env("TOWLINE_USERS_CONNECTIONS_MAX", "10000")
+            .env("TOWLINE_USERS_MESSAGES_PER_MINUTE_MAX", "60000")
             .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(output)

@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use tempfile::TempDir;
+use towline::config::UserSettings;
 use towline::{Config, Server};
 use towline_auth::Secret;
 use towline_auth::testing::TestIssuer;
@@ -76,6 +77,7 @@ impl Gateway {
             server.open_connections() == 0 && server.watched_topics() == 0 && server.shared().metrics.subscriptions.get() == 0
         })
         .await;
+        assert_eq!(server.shared().limits.users.connections(), 0, "connections counted for users");
         for door in ["native", "feed", "sse"] {
             assert_eq!(server.shared().metrics.connections(door).get(), 0, "connections of door {door}");
         }
@@ -169,6 +171,8 @@ impl GatewayBuilder {
         config.auth.jwt_secret = Some(Secret::new(JWT_SECRET));
         config.auth.service_keys = vec![Secret::new(SERVICE_KEY)];
         config.sockets.workers = 2;
+        // Tests are one user with many tabs; those about limits say which.
+        config.users = UserSettings { connections_max: 10_000, messages_per_minute_max: 60_000 };
         config.origins.allowed = vec![PAGE.to_owned()];
         for change in self.changes {
             change(&mut config);

@@ -286,12 +286,22 @@ pub struct ErrorBody {
     pub message: String,
     /// The same request may succeed later unchanged.
     pub retryable: bool,
+    /// When it may: after this many milliseconds, not before. Only where the server knows.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub retry_after_ms: Option<u64>,
 }
 
 impl ErrorBody {
     /// An error with its text.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), retryable: code.retryable() }
+        Self { code, message: message.into(), retryable: code.retryable(), retry_after_ms: None }
+    }
+
+    /// Says when to try again; rounded up, so that who waits that long does not come too early.
+    #[must_use]
+    pub fn retry_after(mut self, wait: std::time::Duration) -> Self {
+        self.retry_after_ms = Some(wait.as_micros().div_ceil(1_000).max(1) as u64);
+        self
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) fn check(
     sizes(config, &mut check);
     proxies(config, &mut check);
     origins(config, &mut check);
-    kept_only(&mut check);
+    users(config, &check);
 }
 
 /// Decides whether this is development mode, and refuses it where others could reach it.
@@ -220,14 +220,19 @@ fn origins(config: &Config, check: &mut Check<'_>) {
     }
 }
 
-/// Says so where a setting is understood and has no effect yet, so that nobody trusts a protection that is not there.
-fn kept_only(check: &mut Check<'_>) {
-    for key in ["users.connections_max", "users.messages_per_minute_max"] {
-        if let Some(source) = check.sources.get(key) {
-            check.warnings.push(format!("{key} ({source}) is kept and not enforced by this version"));
-        }
+/// One developer is all users of a server in development mode, and must not be stopped by limits meant for one of many.
+fn users(config: &mut Config, check: &Check<'_>) {
+    if config.development && !check.given("users.connections_max") {
+        config.users.connections_max = DEVELOPER_CONNECTIONS_MAX;
+    }
+    if config.development && !check.given("users.messages_per_minute_max") {
+        config.users.messages_per_minute_max = DEVELOPER_MESSAGES_PER_MINUTE_MAX;
     }
 }
+
+/// What a user may do in development mode unless it is said.
+const DEVELOPER_CONNECTIONS_MAX: u32 = 1_000;
+const DEVELOPER_MESSAGES_PER_MINUTE_MAX: u32 = 60_000;
 
 /// The issuers with published keys: the Clerk settings first, then the list.
 fn issuers(config: &Config) -> Vec<IssuerConfig> {

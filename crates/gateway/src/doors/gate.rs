@@ -1,6 +1,6 @@
 //! The gate: what a reactor thread knows and how it answers the reactor's calls. The work itself is in the modules beside.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::runtime::Handle;
@@ -41,7 +41,9 @@ pub struct Gate {
     pub(super) appends: Tasks<Vec<Answer>>,
     pub(super) drain: Option<Drain>,
     pub(super) catch_up_serial: u32,
-    number: usize,
+    pub(super) number: usize,
+    /// All threads' mailboxes, in the order of their numbers.
+    pub(super) colleagues: Arc<OnceLock<Vec<Mailbox<Self>>>>,
     pub(super) closed: ClosedRing,
     connections: [(&'static Door, Gauge); 3],
     buffer: Vec<u8>,
@@ -69,6 +71,8 @@ pub enum Note {
     Recall(oneshot::Sender<Vec<ClosedView>>),
     /// What became of a look at a connection's identity and topics.
     Rechecked(ConnectionId, Recheck),
+    /// A user opened one connection too many, and this is the oldest.
+    Superseded(ConnectionId),
     /// Say goodbye to everybody.
     Drain,
 }
@@ -82,7 +86,14 @@ impl Listener for Bell {
 }
 
 impl Gate {
-    pub(super) fn new(shared: Arc<Shared>, hub: Hub, runtime: Handle, mailbox: Mailbox<Self>, number: usize) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        hub: Hub,
+        runtime: Handle,
+        mailbox: Mailbox<Self>,
+        number: usize,
+        colleagues: Arc<OnceLock<Vec<Mailbox<Self>>>>,
+    ) -> Self {
         let connections = [&NATIVE, &FEED, &SSE].map(|door| (door, shared.metrics.connections(door.name)));
         Self {
             topics: LocalTopics::new(hub.register(Arc::new(Bell(mailbox.clone())))),
@@ -97,6 +108,7 @@ impl Gate {
             drain: None,
             catch_up_serial: 0,
             number,
+            colleagues,
             closed: ClosedRing::new(),
             connections,
             buffer: Vec::new(),
@@ -174,6 +186,7 @@ impl Application for Gate {
         let mut session = Session::new(door, Some(Arc::clone(&admission.identity)), admission.place);
         session.client = Some(admission.client);
         self.plan_first_recheck(&mut session);
+        self.count_in(io.id(), &admission.identity);
         if door.talks {
             let topics = admission.joined.iter().map(|joined| joined.attachment.topic().name().to_string()).collect();
             let welcome = self.welcome(io.id(), &admission.identity, topics);
@@ -213,6 +226,7 @@ impl Application for Gate {
         match note {
             Note::Advanced(topic) => self.advanced.push(topic),
             Note::Drain => self.begin_drain(connections),
+            Note::Superseded(id) => self.superseded(connections, id),
             Note::Survey(survey) => self.survey(connections, *survey),
             Note::Headcount(asked) => self.count_heads(connections, asked),
             Note::Recall(reply) => drop(reply.send(self.recall())),
@@ -287,6 +301,9 @@ impl Application for Gate {
         self.shared.metrics.subscriptions.dec_by(left);
         self.shared.metrics.closed(ended.code());
         self.count_connection(session.door, -1);
+        if let Some(identity) = &session.identity {
+            self.count_out(id, identity);
+        }
         self.remember(id, &mut session, ended, life);
         tracing::debug!(connection = %self.connection_name(id), door = session.door.name, code = ended.code(), "connection ended");
     }

@@ -12,6 +12,7 @@ mod encoding;
 mod gate;
 mod headcount;
 mod local_topics;
+mod places;
 mod recheck;
 mod requests;
 mod session;
@@ -25,8 +26,8 @@ mod upgrade;
 mod view;
 mod watch;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::routing::get;
@@ -79,10 +80,13 @@ impl Doors {
         };
         let runtime = tokio::runtime::Handle::current();
         let clock: &Clock = &shared.clock;
+        let colleagues = Arc::new(OnceLock::new());
         let reactor = Reactor::start(&settings, clock, |number, mailbox| {
-            Gate::new(Arc::clone(shared), hub.clone(), runtime.clone(), mailbox, number)
+            Gate::new(Arc::clone(shared), hub.clone(), runtime.clone(), mailbox, number, Arc::clone(&colleagues))
         })?;
         let mailboxes = reactor.mailboxes().to_vec();
+        // Set once, before anybody arrives.
+        let _ = colleagues.set(mailboxes.clone());
         let taps = Taps::new(&hub);
         let doors = Self { shared: Arc::clone(shared), hub, mailboxes, taps, next: AtomicUsize::new(0) };
         Ok((Arc::new(doors), DoorsReactor(reactor)))

@@ -72,6 +72,12 @@ impl Gate {
             }
         };
         let id = request.id.as_deref();
+        // What keeps a connection alive is not counted: a client at its limit must not lose its connection for being quiet.
+        let counts = !matches!(request.message, ClientMessage::Ping | ClientMessage::Pong(_) | ClientMessage::Auth(_));
+        if counts && let Err(error) = self.shared.limits.message(&identity, self.shared.clock.uptime()) {
+            self.shared.metrics.refused("user_messages");
+            return self.complain(io, session, error, id);
+        }
         match request.message {
             ClientMessage::Ping => self.say(io, session.door, &ServerMessage::Pong {}, id),
             // What was seen last is for the application's statistics and for later engines; delivery goes by the cursor.

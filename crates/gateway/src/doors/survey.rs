@@ -108,7 +108,7 @@ impl Gate {
                         }
                         Task::Disconnect(_) if io.is_closing() => {}
                         Task::Disconnect(reason) => {
-                            say_goodbye(&mut io, reason);
+                            say_goodbye(&mut io, CloseCode::Disconnected, reason);
                             found.disconnected += 1;
                         }
                     }
@@ -222,8 +222,9 @@ impl Gate {
 /// Where a thread keeps its ended connections.
 pub(super) type ClosedRing = VecDeque<Closed>;
 
-fn say_goodbye(io: &mut Io<'_>, reason: &str) {
-    let code = CloseCode::Disconnected.number();
+/// Closes a connection that has done nothing wrong.
+pub(super) fn say_goodbye(io: &mut Io<'_>, code: CloseCode, reason: &str) {
+    let code = code.number();
     // A socket that takes nothing is to learn it too.
     if io.is_blocked() { io.close_blocked(code, reason) } else { io.close(code, reason) }
 }

@@ -42,6 +42,11 @@ impl Failure {
     }
 }
 
+/// The header that says when to try again, in whole seconds; one where nothing better is known.
+pub(super) fn retry_after(error: &ErrorBody) -> Option<HeaderValue> {
+    error.retryable.then(|| HeaderValue::from(error.retry_after_ms.unwrap_or(1_000).div_ceil(1_000)))
+}
+
 impl From<ErrorBody> for Failure {
     fn from(error: ErrorBody) -> Self {
         let status = StatusCode::from_u16(error.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -84,12 +89,13 @@ impl From<ReadError> for Failure {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let code = self.error.code;
+        let wait = retry_after(&self.error);
         let mut response = (self.status, Json(ErrorAnswer { error: self.error })).into_response();
         if let Some(challenge) = self.challenge {
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
         }
-        if code.retryable() {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(wait) = wait {
+            response.headers_mut().insert(RETRY_AFTER, wait);
         }
         // For `observe`, which counts it.
         response.extensions_mut().insert(code);

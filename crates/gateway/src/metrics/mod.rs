@@ -65,6 +65,10 @@ pub struct Metrics {
     pub heartbeats: Counter,
     /// Tickets, revocations, re-checks.
     pub access: AccessMetrics,
+    /// Connections closed because their user opened newer ones.
+    pub superseded: Counter,
+    /// Connections that a user has with each one that is opened.
+    pub connections_per_user: Histogram,
     connections: Family<Door, Gauge>,
     opened: Family<Door, Counter>,
     handshakes: Family<DoorOutcome, Counter>,
@@ -79,6 +83,8 @@ pub struct Metrics {
 
 /// From 100 µs to 26 s, each bucket four times the one before: an fsync and a stuck disk both show.
 const SECONDS: [f64; 10] = [0.0001, 0.0004, 0.0016, 0.0064, 0.0256, 0.1024, 0.4096, 1.6384, 6.5536, 26.2144];
+/// From one tab to a user who is many.
+const CONNECTIONS: [f64; 8] = [1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0];
 /// From one event to ten million.
 const EVENTS: [f64; 8] = [1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6, 1e7];
 
@@ -121,6 +127,8 @@ impl Metrics {
             audit_failures: Counter::default(),
             heartbeats: Counter::default(),
             access: AccessMetrics::default(),
+            superseded: Counter::default(),
+            connections_per_user: Histogram::new(CONNECTIONS),
             connections: Family::default(),
             opened: Family::default(),
             handshakes: Family::default(),
@@ -162,6 +170,9 @@ impl Metrics {
         own.register("closes", "Connections closed by close code", self.closes.clone());
         own.register("auth_failures", "Credentials refused by code", self.auth_failures.clone());
         own.register("refused", "Connections, requests and messages refused by policy or limit, by reason", self.refused.clone());
+        own.register("superseded", "Connections closed because their user opened newer ones", self.superseded.clone());
+        let per_user = self.connections_per_user.clone();
+        own.register("connections_per_user", "Connections of a user, counted at each one opened", per_user);
         own.register("stalled", "Connections closed for accepting no bytes", self.stalled.clone());
         own.register("audit_failures", "Audit events that could not be stored", self.audit_failures.clone());
         own.register("heartbeats", "Pings sent to silent clients", self.heartbeats.clone());

@@ -28,3 +28,4 @@ mod slow_readers;
 mod storage_trouble;
 mod tickets;
 mod token_expiry;
+mod user_limits;

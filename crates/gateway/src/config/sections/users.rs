@@ -3,12 +3,12 @@
 use crate::config::setting::Meaning::Same;
 use crate::config::setting::Setting;
 
-/// Limits per user. Read and kept; they are not enforced yet.
+/// Limits per user. Services have none of these.
 #[derive(Debug, Clone)]
 pub struct UserSettings {
-    /// Connections of one user at once.
+    /// Connections of one user at once, of all doors; one more closes the oldest with 4409.
     pub connections_max: u32,
-    /// Messages of one user in a minute.
+    /// Messages of one user in any 60 seconds, over all connections and REST; more are answered with RATE_LIMITED.
     pub messages_per_minute_max: u32,
 }
 
@@ -23,16 +23,16 @@ pub(in crate::config) fn rows() -> Vec<Setting> {
     vec![
         Setting::ranged(
             "users.connections_max",
-            (1, 1_000_000),
+            (1, 10_000),
             |c| &mut c.users.connections_max,
-            "connections of one user (kept, not enforced yet)",
+            "connections of one user; one more closes the oldest with 4409",
         )
         .alias("WEBSOCKET_MAX_CONNECTIONS_PER_USER", Same),
         Setting::ranged(
             "users.messages_per_minute_max",
-            (1, 1_000_000),
+            (1, 60_000),
             |c| &mut c.users.messages_per_minute_max,
-            "messages of one user in a minute (kept, not enforced yet)",
+            "messages of one user in a minute; more are answered with RATE_LIMITED",
         )
         .alias("WEBSOCKET_MAX_MESSAGE_RATE", Same),
     ]

@@ -13,13 +13,13 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use towline_auth::Identity;
 use towline_protocol::{ErrorBody, ErrorCode, PublishResult};
 
 use super::credential::identify;
-use super::failure::Failure;
+use super::failure::{Failure, retry_after};
 use super::feed::within;
 use super::params::Params;
 use crate::publish::{Tally, prepare};
@@ -50,6 +50,7 @@ pub(super) async fn publish(State(shared): State<Arc<Shared>>, request: Request)
     let atomic = params.flag("atomic")?;
     // Who it is comes before the first byte of the body is read.
     let identity = identify(&shared, &parts, params.text("user_id")?).await?;
+    shared.limits.message(&identity, shared.clock.uptime()).inspect_err(|_| shared.metrics.refused("user_messages"))?;
     if is_ndjson(&parts.headers, &CONTENT_TYPE) {
         if atomic {
             return Err(Failure::parameter(
@@ -120,10 +121,10 @@ impl IntoResponse for PublishAnswer {
             }
             _ => StatusCode::OK,
         };
-        let wait = status != StatusCode::OK && self.error.as_ref().is_some_and(|error| error.retryable);
+        let wait = if status == StatusCode::OK { None } else { self.error.as_ref().and_then(retry_after) };
         let mut response = (status, Json(self)).into_response();
-        if wait {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(wait) = wait {
+            response.headers_mut().insert(RETRY_AFTER, wait);
         }
         response
     }

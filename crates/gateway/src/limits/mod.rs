@@ -1,0 +1,67 @@
+//! How much one user, one address and one publisher may do, so that nobody takes what is there for all.
+//!
+//! Every table here is bounded, and none forgets somebody's count because others came: see each for how.
+
+mod messages;
+mod users;
+
+use std::time::Duration;
+
+use towline_auth::{Identity, IdentityKind};
+use towline_protocol::{ErrorBody, ErrorCode};
+
+pub use messages::MessageRate;
+pub use users::{Opened, UserConnection, UserConnections};
+
+use crate::config::Config;
+
+/// The limits of one server, and what has been used of them.
+#[derive(Debug)]
+pub struct Limits {
+    /// The connections of each user.
+    pub users: UserConnections<UserConnection>,
+    messages: MessageRate,
+}
+
+impl Limits {
+    /// Nothing used yet.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        Self {
+            users: UserConnections::new(config.users.connections_max),
+            messages: MessageRate::new(config.users.messages_per_minute_max),
+        }
+    }
+
+    /// Whether a user may open one more event stream. A WebSocket one too many costs the oldest connection, whose client is told by
+    /// a close code not to come back. A stream has no close codes, and a browser opens one that ended again by itself: streams that
+    /// push each other out would do so for ever, and only an error status makes a browser give up.
+    ///
+    /// # Errors
+    /// `TOO_MANY_CONNECTIONS`.
+    pub fn stream(&self, identity: &Identity) -> Result<(), ErrorBody> {
+        if identity.kind == IdentityKind::Service || !self.users.is_full(&identity.subject) {
+            return Ok(());
+        }
+        Err(ErrorBody::new(ErrorCode::TooManyConnections, "you have as many connections open as you may; close one first"))
+    }
+
+    /// Takes one message of a user, whatever way it came. Services have their own limit, by events.
+    ///
+    /// # Errors
+    /// `RATE_LIMITED` with the time to wait; then nothing was taken.
+    pub fn message(&self, identity: &Identity, now: Duration) -> Result<(), ErrorBody> {
+        if identity.kind == IdentityKind::Service {
+            return Ok(());
+        }
+        self.messages.take(&identity.subject, now).map_err(|wait| {
+            let most = self.messages.per_minute_max();
+            too_fast(format!("you may send {most} messages a minute, over all your connections"), wait)
+        })
+    }
+}
+
+/// The refusal of something that may be tried again after a while.
+fn too_fast(what: String, wait: Duration) -> ErrorBody {
+    ErrorBody::new(ErrorCode::RateLimited, format!("{what}; try again in {:.1} s", wait.as_secs_f64())).retry_after(wait)
+}
