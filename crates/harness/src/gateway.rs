@@ -78,6 +78,8 @@ impl Gateway {
         })
         .await;
         assert_eq!(server.shared().limits.users.connections(), 0, "connections counted for users");
+        let clients = &server.shared().metrics.clients;
+        assert_eq!((clients.lagging.get(), clients.catching_up.get()), (0, 0), "subscriptions that are behind");
         for door in ["native", "feed", "sse"] {
             assert_eq!(server.shared().metrics.connections(door).get(), 0, "connections of door {door}");
         }

@@ -20,7 +20,7 @@ impl Gate {
             return;
         }
         let subscription = &mut session.subscriptions[at];
-        subscription.state = State::CatchingUp;
+        self.enter(subscription, State::CatchingUp);
         self.shared.metrics.catching_up.inc();
         self.catch_up_serial = self.catch_up_serial.wrapping_add(1);
         let (topic, serial, after) = (subscription.topic, self.catch_up_serial, subscription.after);
@@ -146,7 +146,7 @@ impl Gate {
             return;
         }
         session.catch_up = None;
-        session.subscriptions[at].state = State::Live;
+        self.enter(&mut session.subscriptions[at], State::Live);
         self.shared.metrics.rejoined.inc();
     }
 

@@ -108,7 +108,7 @@ impl Gate {
     fn lags(&self, session: &mut Session, at: usize) {
         let subscription = &mut session.subscriptions[at];
         if subscription.state == State::Live {
-            subscription.state = State::Lagging;
+            self.enter(subscription, State::Lagging);
             self.shared.metrics.lagging.inc();
         }
     }
@@ -116,7 +116,7 @@ impl Gate {
     fn reached_head(&mut self, io: &mut Io<'_>, session: &mut Session, at: usize, topic: &TopicName) {
         let subscription = &mut session.subscriptions[at];
         if subscription.state == State::Lagging {
-            subscription.state = State::Live;
+            self.enter(subscription, State::Live);
             self.shared.metrics.rejoined.inc();
         }
         if subscription.replay_to == 0 || subscription.after < subscription.replay_to {
@@ -191,7 +191,8 @@ impl Gate {
             }
             let subscription = &mut session.subscriptions[at];
             // From the beginning of the new history: what it holds already has not been seen by anybody here.
-            (subscription.after, subscription.state, subscription.replay_to) = (0, State::Live, 0);
+            (subscription.after, subscription.replay_to) = (0, 0);
+            self.enter(subscription, State::Live);
             let gap = Gap { reason: GapReason::EpochChanged, requested, resume_after: Position::start_of(head.epoch) };
             self.say_gap(&mut io, session, &name, gap);
         }

@@ -19,7 +19,7 @@ use super::headcount::Headcount;
 use super::local_topics::LocalTopics;
 use super::recheck::Recheck;
 use super::requests::{Answer, HISTORY_CHANGED, Publishes};
-use super::session::Session;
+use super::session::{Session, State, Subscription};
 use super::survey::{ClosedRing, Survey};
 use super::tasks::Tasks;
 use super::ticket::Ticket;
@@ -123,6 +123,7 @@ impl Gate {
             tracing::debug!(trace_id = %id, code = error.code.as_str(), door = door.name, "error sent");
         }
         let stamp = Stamp { id: &id, ts_ms: self.shared.clock.unix_ms(), correlation_id };
+        self.shared.metrics.clients.replies.inc();
         self.buffer.clear();
         door.dialect.encode_message(message, stamp, &mut self.buffer);
         if door.dialect.is_binary() {
@@ -154,6 +155,21 @@ impl Gate {
             if let Some((mut io, session)) = connections.get(connection) {
                 self.published(&mut io, session, id.as_deref(), results);
             }
+        }
+    }
+
+    /// A cursor is served from elsewhere now.
+    pub(super) fn enter(&self, subscription: &mut Subscription, state: State) {
+        let clients = &self.shared.metrics.clients;
+        let gauge = |state| match state {
+            State::Live => None,
+            State::Lagging => Some(&clients.lagging),
+            State::CatchingUp => Some(&clients.catching_up),
+        };
+        if subscription.state != state {
+            gauge(subscription.state).map(Gauge::dec);
+            gauge(state).map(Gauge::inc);
+            subscription.state = state;
         }
     }
 
@@ -212,7 +228,12 @@ impl Application for Gate {
 
     fn message(&mut self, io: &mut Io<'_>, session: &mut Session, message: Message<'_>) {
         match message {
-            Message::Text(text) => self.request(io, session, text),
+            Message::Text(text) => {
+                let began = self.shared.clock.uptime();
+                self.request(io, session, text);
+                let took = self.shared.clock.uptime().saturating_sub(began);
+                self.shared.metrics.clients.message_seconds.observe(took.as_secs_f64());
+            }
             Message::Binary(bytes) => self.binary_request(io, session, bytes),
             _ => {}
         }
@@ -294,7 +315,8 @@ impl Application for Gate {
 
     fn closed(&mut self, id: ConnectionId, mut session: Session, ended: Ended, life: Life) {
         let left = session.subscriptions.len() as i64;
-        for subscription in session.subscriptions.drain(..) {
+        for mut subscription in std::mem::take(&mut session.subscriptions) {
+            self.enter(&mut subscription, State::Live);
             self.topics.leave(subscription.topic, subscription.seat);
             self.untidy.push(subscription.topic);
         }
@@ -304,6 +326,7 @@ impl Application for Gate {
         if let Some(identity) = &session.identity {
             self.count_out(id, identity);
         }
+        self.shared.metrics.clients.lasted(session.door.name, life.age);
         self.remember(id, &mut session, ended, life);
         tracing::debug!(connection = %self.connection_name(id), door = session.door.name, code = ended.code(), "connection ended");
     }

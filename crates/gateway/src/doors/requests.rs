@@ -207,7 +207,7 @@ impl Gate {
         subscription.after = from.offset;
         subscription.replay_to = replay_to;
         subscription.replayed = 0;
-        subscription.state = State::Live;
+        self.enter(subscription, State::Live);
         // The topic may have advanced between the join and now, when nobody listened yet.
         self.advanced.push(number);
         true
@@ -234,7 +234,8 @@ impl Gate {
 
     pub(super) fn unseat(&mut self, session: &mut Session, number: u32) {
         let Some(at) = session.subscription(number) else { return };
-        let subscription = session.subscriptions.swap_remove(at);
+        let mut subscription = session.subscriptions.swap_remove(at);
+        self.enter(&mut subscription, State::Live);
         if session.catch_up.as_ref().is_some_and(|catch_up| catch_up.topic == number) {
             session.catch_up = None;
         }

@@ -4,6 +4,7 @@
 //! that the number of series is bounded. What the log and the process know themselves is read at scrape time by `scrape`.
 
 mod access;
+mod clients;
 mod labels;
 mod process;
 mod scrape;
@@ -16,6 +17,7 @@ use prometheus_client::registry::Registry;
 use towline_protocol::{ErrorCode, PublishResult};
 
 pub use access::AccessMetrics;
+pub use clients::ClientMetrics;
 use labels::{Close, Code, Door, DoorOutcome, Reason, Request, Route, State, Status};
 
 /// All metrics that the gateway's own code counts. Fields are for hot paths: each is one atomic. Methods with labels take a read lock
@@ -29,7 +31,7 @@ pub struct Metrics {
     pub ws_sent_bytes: Counter,
     /// Bytes read from sockets after the handshake.
     pub ws_received_bytes: Counter,
-    /// Frames written: events and replies.
+    /// Events written to clients.
     pub frames_delivered: Counter,
     /// Messages taken from clients.
     pub messages_received: Counter,
@@ -69,6 +71,10 @@ pub struct Metrics {
     pub superseded: Counter,
     /// Connections that a user has with each one that is opened.
     pub connections_per_user: Histogram,
+    /// Clients as such.
+    pub clients: ClientMetrics,
+    /// Whether the log takes appends; set when somebody looks.
+    pub log_ready: Gauge,
     connections: Family<Door, Gauge>,
     opened: Family<Door, Counter>,
     handshakes: Family<DoorOutcome, Counter>,
@@ -129,6 +135,8 @@ impl Metrics {
             access: AccessMetrics::default(),
             superseded: Counter::default(),
             connections_per_user: Histogram::new(CONNECTIONS),
+            clients: ClientMetrics::default(),
+            log_ready: Gauge::default(),
             connections: Family::default(),
             opened: Family::default(),
             handshakes: Family::default(),
@@ -150,7 +158,9 @@ impl Metrics {
         registry.register("ws_sent_bytes", "Bytes written to sockets and event streams", self.ws_sent_bytes.clone());
         registry.register("ws_received_bytes", "Bytes read from sockets", self.ws_received_bytes.clone());
         let own = registry.sub_registry_with_prefix("towline");
-        own.register("frames_delivered", "Frames written: events and replies", self.frames_delivered.clone());
+        self.clients.register(own);
+        own.register("log_ready", "1 if the log takes appends", self.log_ready.clone());
+        own.register("frames_delivered", "Events written to clients", self.frames_delivered.clone());
         own.register("messages_received", "Messages taken from clients", self.messages_received.clone());
         own.register("connections", "Open connections by door", self.connections.clone());
         own.register("connections_opened", "Connections opened by door", self.opened.clone());

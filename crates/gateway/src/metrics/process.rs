@@ -3,6 +3,7 @@
 /// Figures of the process.
 pub(super) struct Process {
     pub resident_bytes: u64,
+    pub memory_limit_bytes: u64,
     pub open_fds: u64,
     pub max_fds: u64,
     pub cpu_seconds: f64,
@@ -24,11 +25,20 @@ pub(super) fn read() -> Option<Process> {
     let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
     Some(Process {
         resident_bytes: field("VmRSS")? * 1024,
+        memory_limit_bytes: memory_limit()?,
         open_fds: open_fds()?,
         max_fds: rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX),
         cpu_seconds: ticks as f64 / TICKS_PER_SECOND,
         threads: field("Threads")?,
     })
+}
+
+/// What the process may use before the system kills it: its control group's limit, else the machine's memory.
+fn memory_limit() -> Option<u64> {
+    let info = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let total: u64 = info.lines().find_map(|line| line.strip_prefix("MemTotal:"))?.split_whitespace().next()?.parse().ok()?;
+    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|limit| limit.trim().parse::<u64>().ok());
+    Some(group.unwrap_or(u64::MAX).min(total * 1024))
 }
 
 /// Since Linux 6.2 the directory's size is the number of descriptors; before, they have to be counted.

@@ -90,6 +90,7 @@ fn process_figures() -> Vec<Figure> {
     let Some(process) = process::read() else { return Vec::new() };
     vec![
         figure("process_resident_memory_bytes", "Resident memory", Gauge(process.resident_bytes)),
+        figure("towline_memory_limit_bytes", "Memory that the process may use", Gauge(process.memory_limit_bytes)),
         figure("process_open_fds", "Open file descriptors", Gauge(process.open_fds)),
         figure("process_max_fds", "Most file descriptors allowed", Gauge(process.max_fds)),
         figure("process_cpu_seconds", "CPU time used", Seconds(process.cpu_seconds)),

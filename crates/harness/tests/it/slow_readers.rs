@@ -40,6 +40,8 @@ async fn a_slow_reader_delays_nobody_and_gets_everything_in_the_end() {
     }
     let transition = |to: &str| format!("towline_subscription_transitions_total{{to=\"{to}\"}}");
     assert_eq!(gateway.metric(&transition("lagging")).await, 4.0);
+    let behind = |state: &str| format!("towline_subscriptions_behind{{state=\"{state}\"}}");
+    assert_eq!(gateway.metric(&behind("lagging")).await, 4.0);
     for socket in &mut slow {
         let events = socket.expect_events(2_000).await;
         assert_eq!(numbers(&events), (0..2_000).collect::<Vec<_>>());
@@ -47,6 +49,9 @@ async fn a_slow_reader_delays_nobody_and_gets_everything_in_the_end() {
     assert_eq!(gateway.metric(&transition("catching_up")).await, 4.0);
     eventually("they are back at the window", || async { gateway.metric(&transition("rejoined")).await >= 4.0 }).await;
     // And live again.
+    for state in ["lagging", "catching_up"] {
+        assert_eq!(gateway.metric(&behind(state)).await, 0.0);
+    }
     gateway.publish_numbered("a", 2_000, 1).await;
     for socket in slow.iter_mut().chain(&mut quick) {
         assert_eq!(numbers(&socket.expect_events(1).await), [2_000]);
