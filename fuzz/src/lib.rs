@@ -27,6 +27,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("publish_item", protocol::publish_item),
     ("client_message", protocol::client_message),
     ("binary_message", protocol::binary_message),
+    ("inbox_message", protocol::inbox_message),
     ("places", auth::places),
     ("token", auth::token),
     ("claims", auth::claims),

@@ -5,7 +5,8 @@ use towline_protocol::message::StartRequest;
 use towline_protocol::msgpack::{MsgpackError, from_json, to_json};
 use towline_protocol::timestamp::{iso, parse_ms, write_seconds};
 use towline_protocol::{
-    ClientMessage, Dialect, Epoch, EventLimits, EventView, NewEvent, Position, PublishItem, TopicName, TopicPattern, cursor,
+    ClientMessage, Dialect, Epoch, EventLimits, EventView, InboxMessage, NewEvent, Position, PublishItem, TopicName,
+    TopicPattern, cursor,
 };
 
 /// Small, so that short inputs reach every limit.
@@ -96,6 +97,7 @@ pub fn client_message(data: &[u8]) {
                 match &request.message {
                     ClientMessage::Subscribe(topics) => topics.iter().for_each(|topic| check_start(&topic.from)),
                     ClientMessage::Publish(items) => items.iter().for_each(check_item),
+                    ClientMessage::Message(message) => check_message(message, text.len()),
                     _ => {}
                 }
             }
@@ -105,6 +107,21 @@ pub fn client_message(data: &[u8]) {
             }
         }
     }
+}
+
+/// A message to the application, as the REST interface takes it.
+pub fn inbox_message(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    match InboxMessage::read(text, text.len()) {
+        Ok(message) => check_message(&message, text.len()),
+        Err(refusal) => assert!(refusal.message.len() <= 1024, "{} bytes of explanation", refusal.message.len()),
+    }
+}
+
+fn check_message(message: &InboxMessage<'_>, bytes: usize) {
+    assert_eq!(message.bytes, bytes);
+    // Whatever was sent goes on as it was sent.
+    assert!(message.payload.is_none_or(|payload| payload.get().len() <= bytes));
 }
 
 fn check_start(start: &StartRequest) {
@@ -148,7 +165,7 @@ fn check_item(item: &PublishItem<'_>) {
         extras: &event.extras,
         data: &event.data,
     };
-    for dialect in [Dialect::Native, Dialect::Feed] {
+    for dialect in [Dialect::Native, Dialect::Feed, Dialect::Hub, Dialect::Unified] {
         let mut frame = Vec::new();
         dialect.encode_event(&view, &mut frame);
         assert!(serde_json::from_slice::<&RawValue>(&frame).is_ok(), "{dialect:?} is not JSON");

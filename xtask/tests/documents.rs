@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 
 use serde_json::Value;
-use towline_protocol::{AfterClose, CloseCode, Dialect, Epoch, ErrorCode, ServerMessage, Stamp};
+use towline_protocol::{AfterClose, Asked, CloseCode, Dialect, Epoch, ErrorCode, ServerMessage, Stamp};
 
 const PROTOCOL: &str = "PROTOCOL.md";
 
@@ -40,6 +40,7 @@ fn examples_of_server_messages_are_what_the_server_writes() {
             id: shown["id"].as_str().unwrap(),
             ts_ms,
             correlation_id: shown.get("correlation_id").and_then(Value::as_str),
+            asked: Asked::Other,
         };
         let mut written = Vec::new();
         Dialect::Native.encode_message(&message, stamp, &mut written);

@@ -43,7 +43,7 @@ pub enum IdentityKind {
 }
 
 impl Identity {
-    /// Whether it may watch a topic: its own `user:{sub}`, `org:{org}`, and what rules, claims or its role grant.
+    /// Whether it may watch a topic: its own `user:{sub}` and `inbox:{sub}`, `org:{org}`, and what rules, claims or its role grant.
     #[must_use]
     pub fn may_subscribe(&self, topic: &TopicName) -> bool {
         if topic.is_internal() && self.kind != IdentityKind::Service {
@@ -55,12 +55,13 @@ impl Identity {
             || self.added.as_ref().is_some_and(|added| added.subscribe(name, self))
     }
 
-    /// Whether a topic is its own, `user:{sub}` or `org:{org}`, which nobody else decides about.
+    /// Whether a topic is its own, `user:{sub}`, `inbox:{sub}` or `org:{org}`, which nobody else decides about.
     #[must_use]
     pub fn owns(&self, topic: &TopicName) -> bool {
         let (kind, rest) = topic.as_str().split_once(':').unwrap_or((topic.as_str(), ""));
         match kind {
-            "user" => self.kind != IdentityKind::Service && rest == &*self.subject,
+            // What it has said to the application is its own too.
+            "user" | "inbox" => self.kind != IdentityKind::Service && rest == &*self.subject,
             "org" => self.org.as_deref().is_some_and(|org| org == rest),
             _ => false,
         }

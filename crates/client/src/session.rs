@@ -239,7 +239,8 @@ impl Session {
             ServerMessage::Pong {}
             | ServerMessage::AuthAck { .. }
             | ServerMessage::UnsubscribeAck { .. }
-            | ServerMessage::PublishAck { .. } => {}
+            | ServerMessage::PublishAck { .. }
+            | ServerMessage::MessageAck { .. } => {}
         }
     }
 

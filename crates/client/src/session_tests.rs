@@ -1,7 +1,7 @@
 //! The session's decisions, without a socket: frames in, actions out.
 
 use towline_protocol::message::{ConnectionLimits, Subscribed};
-use towline_protocol::{Dialect, Epoch, ErrorBody, ErrorCode, GapCause, GapNotice, Position, Stamp};
+use towline_protocol::{Asked, Dialect, Epoch, ErrorBody, ErrorCode, GapCause, GapNotice, Position, Stamp};
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn session(topics: &[(&str, StartRequest)], can_refresh: bool) -> Session {
 
 fn text(message: &ServerMessage, correlation_id: Option<&str>) -> String {
     let mut out = Vec::new();
-    Dialect::Native.encode_message(message, Stamp { id: "m", ts_ms: 0, correlation_id }, &mut out);
+    Dialect::Native.encode_message(message, Stamp { id: "m", ts_ms: 0, correlation_id, asked: Asked::Other }, &mut out);
     String::from_utf8(out).unwrap()
 }
 
@@ -57,7 +57,14 @@ fn welcome() -> ServerMessage {
         idle_timeout_ms: 60_000,
         topics: vec![],
         expires_at: None,
-        limits: ConnectionLimits { message_bytes_max: 65_536, topics_max: 100 },
+        limits: ConnectionLimits {
+            message_bytes_max: 65_536,
+            topics_max: 100,
+            inbox_message_bytes_max: None,
+            user_connections_max: None,
+            user_messages_per_minute_max: None,
+        },
+        features: None,
     }
 }
 

@@ -111,7 +111,7 @@ fn start(from: &StartRequest) -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use towline_protocol::{ClientMessage, Dialect, Epoch, Position, Stamp, TopicRequest};
+    use towline_protocol::{Asked, ClientMessage, Dialect, Epoch, Position, Stamp, TopicRequest};
 
     #[test]
     fn the_server_reads_what_the_client_writes() {
@@ -140,7 +140,11 @@ mod tests {
     fn the_client_reads_what_the_server_writes() {
         let message = ServerMessage::CaughtUp { topic: "t".into(), replayed: 3, epoch: Epoch(1), offset: 3 };
         let mut out = Vec::new();
-        Dialect::Native.encode_message(&message, Stamp { id: "m", ts_ms: 1, correlation_id: Some("s1") }, &mut out);
+        Dialect::Native.encode_message(
+            &message,
+            Stamp { id: "m", ts_ms: 1, correlation_id: Some("s1"), asked: Asked::Other },
+            &mut out,
+        );
         let Incoming::Message { message: got, correlation_id } = read(std::str::from_utf8(&out).unwrap()).unwrap() else {
             panic!("not a message");
         };

@@ -59,12 +59,23 @@ impl Prepared {
     pub fn push(&mut self, identity: &Identity, item: Result<PublishItem<'_>, Refusal>, limits: &EventLimits) {
         let given = item.as_ref().ok().and_then(|item| item.id.as_deref()).map(shown_id);
         match item.and_then(|item| check(identity, &item, limits)) {
-            Ok(event) => {
-                self.slots.push(Slot::Event { id: event.id.clone(), topic: event.topic.clone() });
-                self.events.push(event);
-            }
+            Ok(event) => self.push_event(event),
             Err(refusal) => self.slots.push(Slot::Refused { id: given, error: refusal.into() }),
         }
+    }
+}
+
+impl Prepared {
+    /// The events that may be appended.
+    #[must_use]
+    pub fn events(&self) -> &[NewEvent] {
+        &self.events
+    }
+
+    /// Adds an event that was checked and authorised, or that is the gateway's own.
+    pub(crate) fn push_event(&mut self, event: NewEvent) {
+        self.slots.push(Slot::Event { id: event.id.clone(), topic: event.topic.clone() });
+        self.events.push(event);
     }
 }
 

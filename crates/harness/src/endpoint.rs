@@ -86,6 +86,18 @@ impl Endpoint {
         Handshake::feed(self.address, user_id)
     }
 
+    /// A handshake on the topic hub.
+    #[must_use]
+    pub fn hub(&self) -> Handshake {
+        Handshake::hub(self.address)
+    }
+
+    /// A handshake on the unified door.
+    #[must_use]
+    pub fn unified(&self) -> Handshake {
+        Handshake::unified(self.address)
+    }
+
     /// An open native socket of a user, behind its `welcome`.
     pub async fn connect(&self, subject: &str) -> Socket {
         self.connect_with(self.token(subject)).await
@@ -166,6 +178,13 @@ impl Endpoint {
         let url = self.url(&format!("/api/v1/events{query}"));
         let request = self.http.post(url).bearer_auth(token.into()).header("content-type", content_type).body(body.to_owned());
         answer(request).await
+    }
+
+    /// Sends text that should be JSON to a route. An empty token sends none.
+    pub async fn post_text(&self, target: &str, token: impl Into<String>, body: &str) -> (u16, Value) {
+        let token = token.into();
+        let request = self.http.post(self.url(target)).header("content-type", "application/json").body(body.to_owned());
+        answer(if token.is_empty() { request } else { request.bearer_auth(token) }).await
     }
 
     /// An answer to a GET as JSON, with its status. An empty token sends none.

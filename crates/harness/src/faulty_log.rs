@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -28,6 +28,7 @@ pub struct Faults(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     refusal: Mutex<Option<AppendError>>,
+    forgetful: AtomicBool,
     unreadable: Mutex<Option<ReadError>>,
     acknowledge_after_ms: AtomicU64,
     read_after_ms: AtomicU64,
@@ -82,6 +83,11 @@ impl Faults {
     /// Refuses all appends with this error, or takes them again.
     pub fn refuse_appends(&self, error: Option<AppendError>) {
         *self.0.refusal.lock() = error;
+    }
+
+    /// Takes appends and does not say where they stand, which an engine must not do.
+    pub fn forget_positions(&self) {
+        self.0.forgetful.store(true, Ordering::SeqCst);
     }
 
     /// Fails all reads with this error, or answers them again.
@@ -176,6 +182,9 @@ impl EventLog for FaultyLog {
         self.faults.0.appends.fetch_add(1, Ordering::SeqCst);
         if let Some(error) = self.faults.0.refusal.lock().clone() {
             return Box::pin(std::future::ready(Err(error)));
+        }
+        if self.faults.0.forgetful.load(Ordering::SeqCst) {
+            return Box::pin(std::future::ready(Ok(Vec::new())));
         }
         let ms = self.faults.0.acknowledge_after_ms.load(Ordering::SeqCst);
         let appending = self.inner.append(events);

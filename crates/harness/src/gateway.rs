@@ -80,7 +80,7 @@ impl Gateway {
         assert_eq!(server.shared().limits.users.connections(), 0, "connections counted for users");
         let clients = &server.shared().metrics.clients;
         assert_eq!((clients.lagging.get(), clients.catching_up.get()), (0, 0), "subscriptions that are behind");
-        for door in ["native", "feed", "sse"] {
+        for door in ["native", "feed", "hub", "unified", "sse"] {
             assert_eq!(server.shared().metrics.connections(door).get(), 0, "connections of door {door}");
         }
     }
@@ -174,7 +174,7 @@ impl GatewayBuilder {
         config.auth.service_keys = vec![Secret::new(SERVICE_KEY)];
         config.sockets.workers = 2;
         // Tests are one user with many tabs; those about limits say which.
-        config.users = UserSettings { connections_max: 10_000, messages_per_minute_max: 60_000 };
+        config.users = UserSettings { connections_max: 10_000, messages_per_minute_max: 60_000, ..UserSettings::default() };
         config.origins.allowed = vec![PAGE.to_owned()];
         for change in self.changes {
             change(&mut config);

@@ -68,6 +68,18 @@ impl Handshake {
         Self::new(address, &format!("/api/v1/ws/agents/{user_id}"))
     }
 
+    /// The topic hub, where every packet must be envelope v1 too.
+    #[must_use]
+    pub fn hub(address: SocketAddr) -> Self {
+        Self { envelope: true, ..Self::new(address, "/api/ws") }
+    }
+
+    /// The unified door: `/ws` without a subprotocol.
+    #[must_use]
+    pub fn unified(address: SocketAddr) -> Self {
+        Self::new(address, "/ws")
+    }
+
     /// The token in the query, as browsers send it.
     #[must_use]
     pub fn token(self, token: impl Into<String>) -> Self {

@@ -40,10 +40,10 @@ impl Packet {
         self["topic"].as_str().unwrap_or_default()
     }
 
-    /// Its `data`.
+    /// Its `data`, which the unified door calls `payload`.
     #[must_use]
     pub fn data(&self) -> &Value {
-        &self["data"]
+        self.json.get("data").unwrap_or(&self["payload"])
     }
 
     /// Where the event stands; `None` for anything but an event.

@@ -19,4 +19,4 @@ use towline_protocol::EventView;
 pub type EncodeFrame = fn(format: usize, event: &EventView<'_>, out: &mut Vec<u8>);
 
 /// How many formats there may be.
-pub const FORMATS_MAX: usize = 4;
+pub const FORMATS_MAX: usize = 5;

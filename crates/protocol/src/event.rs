@@ -179,13 +179,23 @@ pub fn write_json_string(text: &str, out: &mut Vec<u8>) {
     let _ = serde_json::to_writer(out, text);
 }
 
+/// Whether a text may be an id or a type: 1 to `bytes_max` visible ASCII bytes other than `"` and `\`.
+#[must_use]
+pub fn is_label(text: &str, bytes_max: usize) -> bool {
+    (1..=bytes_max).contains(&text.len()) && text.chars().all(is_plain)
+}
+
+fn is_plain(c: char) -> bool {
+    c.is_ascii_graphic() && !matches!(c, '"' | '\\')
+}
+
 /// Ids and types go into frames, log lines and URLs as they are, so they must be plain.
 fn label(name: &str, text: &str, bytes_max: usize) -> Result<Box<str>, Refusal> {
     let refusal = |why: String| Refusal::new(ErrorCode::InvalidFormat, why);
     if text.is_empty() || text.len() > bytes_max {
         return Err(refusal(format!("`{name}` must have 1 to {bytes_max} bytes, it has {}", text.len())));
     }
-    match text.chars().find(|c| !c.is_ascii_graphic() || matches!(c, '"' | '\\')) {
+    match text.chars().find(|c| !is_plain(*c)) {
         Some(bad) => Err(refusal(format!("`{name}` may hold visible ASCII without quotes and backslashes, not {bad:?}"))),
         None => Ok(text.into()),
     }

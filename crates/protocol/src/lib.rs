@@ -17,8 +17,8 @@ pub use codes::{AfterClose, CloseCode, ErrorCode};
 pub use dialect::{Dialect, Stamp};
 pub use event::{EventLimits, EventView, NewEvent, PublishItem, Refusal, Severity};
 pub use message::{
-    ClientMessage, ClientRequest, Decline, ErrorBody, GapCause, GapNotice, PublishResult, ServerMessage, StartRequest, StoredAt,
-    TopicRequest,
+    Asked, ClientMessage, ClientRequest, Decline, ErrorBody, GapCause, GapNotice, InboxMessage, PublishResult, ServerMessage,
+    StartRequest, StoredAt, TopicRequest,
 };
 pub use position::{Epoch, Offset, Position};
 pub use topic::{TopicName, TopicPattern};

@@ -2,10 +2,13 @@
 
 use std::borrow::Cow;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use serde_json::error::Category;
+use serde_json::value::RawValue;
 
 use crate::codes::ErrorCode;
-use crate::event::PublishItem;
+use crate::event::{PublishItem, Refusal};
 use crate::position::{Epoch, Offset, Position};
 
 /// A client's message after decoding, whatever door it came through.
@@ -26,12 +29,78 @@ pub enum ClientMessage<'a> {
     Unsubscribe(Vec<Cow<'a, str>>),
     /// Append events (services, and users with a publish grant).
     Publish(Vec<PublishItem<'a>>),
+    /// A message to the application.
+    Message(InboxMessage<'a>),
     /// Are you there?
     Ping,
     /// Answer to the server's `ping`; may say what was seen last.
     Pong(Option<LastSeen>),
     /// A fresh token for this connection.
     Auth(Cow<'a, str>),
+}
+
+/// What a user says to the application: kept in the user's inbox, and handed on from there.
+#[derive(Debug, Clone)]
+pub struct InboxMessage<'a> {
+    /// Its type, such as `user_message`, not yet checked.
+    pub kind: Cow<'a, str>,
+    /// The user's own id of it: the same id within the dedup window is stored once. A UUIDv7 if left out.
+    pub id: Option<Cow<'a, str>>,
+    /// Which conversation it belongs to.
+    pub thread_id: Option<Cow<'a, str>>,
+    /// Ties it to what the application answers.
+    pub correlation_id: Option<Cow<'a, str>>,
+    /// Its content, any JSON value; `{}` if left out.
+    pub payload: Option<&'a RawValue>,
+    /// Bytes of the whole message as it was sent.
+    pub bytes: usize,
+}
+
+impl<'a> InboxMessage<'a> {
+    /// Reads a message as the native door and REST have it: an object with `type`, and `id`, `thread_id`, `correlation_id`, `data`.
+    /// `bytes` is how large the whole was that it came in.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn read(json: &'a str, bytes: usize) -> Result<Self, Refusal> {
+        #[derive(Deserialize)]
+        struct Members<'a> {
+            #[serde(borrow, rename = "type")]
+            kind: Cow<'a, str>,
+            #[serde(borrow, default)]
+            id: Option<Cow<'a, str>>,
+            #[serde(borrow, default)]
+            thread_id: Option<Cow<'a, str>>,
+            #[serde(borrow, default)]
+            correlation_id: Option<Cow<'a, str>>,
+            #[serde(borrow, default)]
+            data: Option<&'a RawValue>,
+        }
+        // serde would also read an array as a struct.
+        if !json.trim_start().starts_with('{') {
+            serde_json::from_str::<IgnoredAny>(json)
+                .map_err(|error| Refusal::new(ErrorCode::JsonParse, format!("not JSON: {error}")))?;
+            return Err(Refusal::new(ErrorCode::InvalidFormat, "a message must be a JSON object with `type`"));
+        }
+        let Members { kind, id, thread_id, correlation_id, data } =
+            serde_json::from_str(json).map_err(|error| match error.classify() {
+                Category::Data => Refusal::new(ErrorCode::InvalidFormat, error.to_string()),
+                _ => Refusal::new(ErrorCode::JsonParse, format!("not JSON: {error}")),
+            })?;
+        Ok(Self { kind, id, thread_id, correlation_id, payload: data, bytes })
+    }
+}
+
+/// What a request asked, where that changes how its refusal looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Asked {
+    /// To follow topics.
+    Subscribe,
+    /// To follow them no longer.
+    Unsubscribe,
+    /// Anything else, or nothing.
+    #[default]
+    Other,
 }
 
 /// One topic of a `subscribe`.
@@ -77,6 +146,21 @@ pub struct Decline {
     pub code: ErrorCode,
     /// For people: what was wrong, and what was expected.
     pub message: String,
+    /// What the message asked, where that could be read.
+    pub asked: Asked,
+}
+
+impl Decline {
+    /// A decline of a message of which nothing else is known.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { id: None, code, message: message.into(), asked: Asked::Other }
+    }
+
+    /// The same with the message's id.
+    #[must_use]
+    pub fn of(self, id: Option<&str>) -> Self {
+        Self { id: id.map(str::to_owned), ..self }
+    }
 }
 
 /// What a server says on a connection beside events.
@@ -103,6 +187,9 @@ pub enum ServerMessage {
         expires_at: Option<f64>,
         /// What one connection may do.
         limits: ConnectionLimits,
+        /// What this server offers, on doors whose clients ask for it.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        features: Option<Features>,
     },
     /// Answer to `subscribe`.
     #[schemars(title = "SubscribeAck")]
@@ -125,6 +212,20 @@ pub enum ServerMessage {
     PublishAck {
         /// One per event.
         results: Vec<PublishResult>,
+    },
+    /// Answer to a message to the application: it is stored, as durably as its topic promises. The same for a message sent again.
+    #[schemars(title = "MessageAck")]
+    MessageAck {
+        /// The message's id.
+        id: String,
+        /// The user's inbox.
+        topic: String,
+        /// The history.
+        epoch: Epoch,
+        /// Its number in the history.
+        offset: Offset,
+        /// Unix seconds.
+        ts: f64,
     },
     /// Answer to `auth`.
     #[schemars(title = "AuthAck")]
@@ -186,6 +287,36 @@ pub struct ConnectionLimits {
     pub message_bytes_max: u64,
     /// Topics followed at once.
     pub topics_max: u64,
+    /// Bytes of one message to the application.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub inbox_message_bytes_max: Option<u64>,
+    /// Connections of one user at once.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub user_connections_max: Option<u64>,
+    /// Messages of one user in a minute.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub user_messages_per_minute_max: Option<u64>,
+}
+
+/// What a server offers, under the names that clients of the unified door know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Features {
+    /// Messages are JSON text.
+    pub json_first: bool,
+    /// A token is asked for.
+    pub auth_required: bool,
+    /// A silent client is pinged, and a silent socket closed.
+    pub heartbeat_supported: bool,
+    /// A client that comes back continues where it was.
+    pub reconnection_supported: bool,
+    /// History of any retained length is replayed, or a gap is told.
+    pub replay_supported: bool,
+    /// Topics can be followed and left.
+    pub rooms_supported: bool,
+    /// Messages to the application are stored before they are acknowledged.
+    pub durable_messages: bool,
+    /// A token can be renewed on the open connection.
+    pub token_refresh_supported: bool,
 }
 
 /// A topic that is followed now.

@@ -34,7 +34,7 @@ impl Gate {
         catch_up.reading = true;
         let (hub, mailbox) = (self.hub.clone(), self.mailbox.clone());
         let (name, format, after) =
-            (local.name().clone(), session.door.dialect.index(), Position { epoch: local.epoch, offset: after });
+            (local.name().clone(), session.door.dialect.format(), Position { epoch: local.epoch, offset: after });
         let (id, serial) = (io.id(), catch_up.serial);
         self.shared.metrics.catch_up_reads.inc();
         self.runtime.spawn(async move {

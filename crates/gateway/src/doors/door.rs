@@ -1,5 +1,6 @@
 //! The doors themselves: plain data.
 
+use towline_auth::extract::is_token_protocol;
 use towline_protocol::Dialect;
 
 /// A route with its own message dialect.
@@ -11,12 +12,33 @@ pub struct Door {
     pub path: &'static str,
     /// How messages look.
     pub dialect: Dialect,
-    /// The subprotocol that a client must offer, and gets back.
-    pub subprotocol: Option<&'static str>,
+    /// What it does with the subprotocols that a client offers.
+    pub subprotocol: Subprotocol,
     /// Whether the server introduces itself and says `caught_up`, or sends nothing but events, answers and gaps.
     pub talks: bool,
     /// How a quiet connection is kept alive.
     pub heartbeat: Heartbeat,
+}
+
+/// What a door does with the subprotocols that a client offers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subprotocol {
+    /// None is known, none is chosen.
+    Unused,
+    /// The first that is not a token is chosen: its name says nothing to this door, but a browser that offered some must get one back.
+    FirstOffered,
+    /// This one has to be offered, and is chosen.
+    Required(&'static str),
+}
+
+impl Subprotocol {
+    /// The one that has to be offered.
+    pub fn required(self) -> Option<&'static str> {
+        match self {
+            Self::Required(name) => Some(name),
+            Self::Unused | Self::FirstOffered => None,
+        }
+    }
 }
 
 /// How a quiet connection is kept alive.
@@ -30,14 +52,23 @@ pub enum Heartbeat {
     Comment,
 }
 
-/// One of `doors` (of the same route): the first that the client offers, or the only one if it asks for no subprotocol.
-pub fn choose(doors: &'static [&'static Door], offered: &[&str]) -> Option<&'static Door> {
-    if let [only] = doors
-        && only.subprotocol.is_none()
-    {
-        return Some(only);
+/// The longest subprotocol that is given back without being known here.
+const PROTOCOL_BYTES_MAX: usize = 64;
+
+/// One of `doors` (of the same route), and the subprotocol that its client gets back. A token in the disguise of one is never chosen.
+pub fn choose<'a>(doors: &'static [&'static Door], offered: &[&'a str]) -> Option<(&'static Door, Option<&'a str>)> {
+    if let [only] = doors {
+        let echoed = |name: &&str| !is_token_protocol(name) && name.len() <= PROTOCOL_BYTES_MAX;
+        match only.subprotocol {
+            Subprotocol::Unused => return Some((only, None)),
+            Subprotocol::FirstOffered => return Some((only, offered.iter().copied().find(echoed))),
+            Subprotocol::Required(_) => {}
+        }
     }
-    offered.iter().find_map(|name| doors.iter().copied().find(|door| door.subprotocol == Some(*name)))
+    offered.iter().find_map(|name| {
+        let door = doors.iter().copied().find(|door| door.subprotocol.required() == Some(*name))?;
+        Some((door, door.subprotocol.required()))
+    })
 }
 
 /// `towline.v1` on `/ws`.
@@ -45,7 +76,7 @@ pub static NATIVE: Door = Door {
     name: "native",
     path: "/ws",
     dialect: Dialect::Native,
-    subprotocol: Some("towline.v1"),
+    subprotocol: Subprotocol::Required("towline.v1"),
     talks: true,
     heartbeat: Heartbeat::FrameAndMessage,
 };
@@ -55,7 +86,7 @@ pub static NATIVE_BINARY: Door = Door {
     name: "native",
     path: "/ws",
     dialect: Dialect::NativeBinary,
-    subprotocol: Some("towline.v1+msgpack"),
+    subprotocol: Subprotocol::Required("towline.v1+msgpack"),
     talks: true,
     heartbeat: Heartbeat::FrameAndMessage,
 };
@@ -68,7 +99,7 @@ pub static FEED: Door = Door {
     name: "feed",
     path: "/api/v1/ws/agents/{user_id}",
     dialect: Dialect::Feed,
-    subprotocol: None,
+    subprotocol: Subprotocol::Unused,
     talks: false,
     heartbeat: Heartbeat::Frame,
 };
@@ -76,12 +107,41 @@ pub static FEED: Door = Door {
 /// What the feed's route speaks.
 pub static FEEDS: [&Door; 1] = [&FEED];
 
+/// The topic hub.
+pub static HUB: Door = Door {
+    name: "hub",
+    path: "/api/ws",
+    dialect: Dialect::Hub,
+    subprotocol: Subprotocol::FirstOffered,
+    talks: true,
+    heartbeat: Heartbeat::FrameAndMessage,
+};
+
+/// What the hub's route speaks.
+pub static HUBS: [&Door; 1] = [&HUB];
+
+/// The chat platform's unified socket: on the native door's path, for clients that do not ask for the native protocol.
+pub static UNIFIED: Door = Door {
+    name: "unified",
+    path: NATIVE.path,
+    dialect: Dialect::Unified,
+    subprotocol: Subprotocol::FirstOffered,
+    talks: true,
+    heartbeat: Heartbeat::FrameAndMessage,
+};
+
+/// What `/ws` speaks to them.
+pub static UNIFIEDS: [&Door; 1] = [&UNIFIED];
+
 /// Server-Sent Events, for clients without WebSocket.
 pub static SSE: Door = Door {
     name: "sse",
     path: "/api/v1/stream",
     dialect: Dialect::Sse,
-    subprotocol: None,
+    subprotocol: Subprotocol::Unused,
     talks: true,
     heartbeat: Heartbeat::Comment,
 };
+
+/// All doors, each once whatever encodings it has.
+pub static ALL: [&Door; 5] = [&NATIVE, &FEED, &HUB, &UNIFIED, &SSE];

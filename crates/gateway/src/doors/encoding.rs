@@ -21,9 +21,9 @@ impl Gate {
     }
 }
 
-/// Writes an event as a frame: once per dialect, whoever and how many read it.
+/// Writes an event as a frame: once per format, whoever and how many read it.
 pub(super) fn encode_frame(format: usize, event: &EventView<'_>, out: &mut Vec<u8>) {
-    let dialect = Dialect::ALL[format];
+    let dialect = Dialect::FORMATS[format];
     if dialect == Dialect::Sse {
         dialect.encode_event(event, out);
         return;

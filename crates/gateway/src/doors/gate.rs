@@ -6,14 +6,13 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use towline_auth::{AuthError, Identity};
-use towline_hub::{CatchUpPage, Hub, Joined, Listener};
+use towline_hub::{CatchUpPage, Hub, Listener};
 use towline_log::ReadError;
-use towline_protocol::message::TopicRefusal;
-use towline_protocol::{CloseCode, ErrorBody, ErrorCode, ServerMessage, Stamp, TopicName};
+use towline_protocol::{Asked, CloseCode, ErrorBody, ErrorCode, ServerMessage, Stamp};
 use towline_sockets::websocket::Message;
 use towline_sockets::{Application, ConnectionId, Connections, Ended, Io, Life, Mailbox};
 
-use super::door::{Door, FEED, NATIVE, SSE};
+use super::door::{self, Door};
 use super::drain::Drain;
 use super::headcount::Headcount;
 use super::local_topics::LocalTopics;
@@ -22,7 +21,7 @@ use super::requests::{Answer, HISTORY_CHANGED, Publishes};
 use super::session::{Session, State, Subscription};
 use super::survey::{ClosedRing, Survey};
 use super::tasks::Tasks;
-use super::ticket::Ticket;
+use super::ticket::{JoinedTopics, Ticket};
 use super::view::ClosedView;
 use crate::shared::Shared;
 
@@ -45,7 +44,7 @@ pub struct Gate {
     /// All threads' mailboxes, in the order of their numbers.
     pub(super) colleagues: Arc<OnceLock<Vec<Mailbox<Self>>>>,
     pub(super) closed: ClosedRing,
-    connections: [(&'static Door, Gauge); 3],
+    connections: [(&'static Door, Gauge); door::ALL.len()],
     buffer: Vec<u8>,
 }
 
@@ -54,7 +53,7 @@ pub enum Note {
     /// A watched topic has something new. Sent once until the gate has looked.
     Advanced(u32),
     /// The answer to a `subscribe`.
-    Joined(ConnectionId, Option<Box<str>>, Vec<(TopicName, Result<Joined, ReadError>)>, Vec<TopicRefusal>),
+    Joined(ConnectionId, Option<Box<str>>, JoinedTopics),
     /// A page for a catch-up.
     Page(ConnectionId, u32, Result<CatchUpPage, ReadError>),
     /// The answers to the `publish` messages of one turn.
@@ -94,7 +93,7 @@ impl Gate {
         number: usize,
         colleagues: Arc<OnceLock<Vec<Mailbox<Self>>>>,
     ) -> Self {
-        let connections = [&NATIVE, &FEED, &SSE].map(|door| (door, shared.metrics.connections(door.name)));
+        let connections = door::ALL.map(|door| (door, shared.metrics.connections(door.name)));
         Self {
             topics: LocalTopics::new(hub.register(Arc::new(Bell(mailbox.clone())))),
             shared,
@@ -117,12 +116,24 @@ impl Gate {
 
     /// Sends a message in the door's dialect, stamped with an id that is in the logs too.
     pub(super) fn say(&mut self, io: &mut Io<'_>, door: &Door, message: &ServerMessage, correlation_id: Option<&str>) {
+        self.answer_to(Asked::Other, io, door, message, correlation_id);
+    }
+
+    /// The same as the answer to a request whose refusal looks different on some doors.
+    pub(super) fn answer_to(
+        &mut self,
+        asked: Asked,
+        io: &mut Io<'_>,
+        door: &Door,
+        message: &ServerMessage,
+        correlation_id: Option<&str>,
+    ) {
         let id = towline_protocol::event::new_event_id();
         if let ServerMessage::Error(error) = message {
             self.shared.metrics.error(error.code);
             tracing::debug!(trace_id = %id, code = error.code.as_str(), door = door.name, "error sent");
         }
-        let stamp = Stamp { id: &id, ts_ms: self.shared.clock.unix_ms(), correlation_id };
+        let stamp = Stamp { id: &id, ts_ms: self.shared.clock.unix_ms(), correlation_id, asked };
         self.shared.metrics.clients.replies.inc();
         self.buffer.clear();
         door.dialect.encode_message(message, stamp, &mut self.buffer);
@@ -135,7 +146,19 @@ impl Gate {
 
     /// Tells the client what it did wrong, and closes the connection if it keeps doing so.
     pub(super) fn complain(&mut self, io: &mut Io<'_>, session: &mut Session, error: ErrorBody, correlation_id: Option<&str>) {
-        self.say(io, session.door, &ServerMessage::Error(error), correlation_id);
+        self.complain_of(Asked::Other, io, session, error, correlation_id);
+    }
+
+    /// The same about a request whose refusal looks different on some doors.
+    pub(super) fn complain_of(
+        &mut self,
+        asked: Asked,
+        io: &mut Io<'_>,
+        session: &mut Session,
+        error: ErrorBody,
+        correlation_id: Option<&str>,
+    ) {
+        self.answer_to(asked, io, session.door, &ServerMessage::Error(error), correlation_id);
         if session.too_many_errors(self.shared.clock.uptime(), self.shared.config.sockets.errors_max) {
             self.close(io, CloseCode::TooManyErrors, "too many errors within a minute");
         }
@@ -151,9 +174,9 @@ impl Gate {
     }
 
     fn answer(&mut self, connections: &mut Connections<'_, Self>, answers: Vec<Answer>) {
-        for Answer { connection, id, results } in answers {
+        for Answer { connection, id, wanted, results } in answers {
             if let Some((mut io, session)) = connections.get(connection) {
-                self.published(&mut io, session, id.as_deref(), results);
+                self.stored(&mut io, session, id.as_deref(), wanted, results);
             }
         }
     }
@@ -205,7 +228,7 @@ impl Application for Gate {
         self.count_in(io.id(), &admission.identity);
         if door.talks {
             let topics = admission.joined.iter().map(|joined| joined.attachment.topic().name().to_string()).collect();
-            let welcome = self.welcome(io.id(), &admission.identity, topics);
+            let welcome = self.welcome(io.id(), door, &admission.identity, topics);
             self.say(io, door, &welcome, None);
         }
         session.subscriptions.reserve_exact(admission.joined.len());
@@ -219,6 +242,9 @@ impl Application for Gate {
             if let Some(gap) = gap {
                 self.say_gap(io, &session, &topic, gap);
             }
+        }
+        if let Some(topics) = admission.asked {
+            self.subscribed(io, &mut session, None, topics);
         }
         if self.shared.draining() {
             self.close(io, CloseCode::Restart, "the server is going away");
@@ -251,9 +277,11 @@ impl Application for Gate {
             Note::Survey(survey) => self.survey(connections, *survey),
             Note::Headcount(asked) => self.count_heads(connections, asked),
             Note::Recall(reply) => drop(reply.send(self.recall())),
-            Note::Joined(id, correlation_id, joined, refused) => {
+            Note::Joined(id, correlation_id, topics) => {
                 if let Some((mut io, session)) = connections.get(id) {
-                    self.subscribed(&mut io, session, correlation_id.as_deref(), joined, refused);
+                    session.awaiting = false;
+                    io.resume();
+                    self.subscribed(&mut io, session, correlation_id.as_deref(), topics);
                 }
             }
             Note::Page(id, serial, page) => {

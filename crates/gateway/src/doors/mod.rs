@@ -9,9 +9,11 @@ mod desk;
 mod door;
 mod drain;
 mod encoding;
+mod entry;
 mod gate;
 mod headcount;
 mod local_topics;
+mod messages;
 mod places;
 mod recheck;
 mod requests;
@@ -95,8 +97,9 @@ impl Doors {
     /// The routes of all doors.
     pub fn routes(self: &Arc<Self>) -> Router<Arc<Shared>> {
         Router::new()
-            .route(door::NATIVE.path, get(upgrade::native))
+            .route(door::NATIVE.path, get(upgrade::native_or_unified))
             .route(door::FEED.path, get(upgrade::feed))
+            .route(door::HUB.path, get(upgrade::hub))
             .route(door::SSE.path, get(stream::open))
             .merge(crate::http::admin::routes_with_doors())
             .with_state(Arc::clone(self))

@@ -5,18 +5,21 @@ use std::sync::Arc;
 
 use towline_auth::{AuthError, Identity};
 use towline_hub::Joined;
-use towline_log::{Gap, GapReason, ReadError};
+use towline_log::{Gap, GapReason};
 use towline_protocol::event::ATTRIBUTE_BYTES_MAX;
-use towline_protocol::message::{ConnectionLimits, Subscribed, TopicRefusal};
+use towline_protocol::message::{Subscribed, TopicRefusal};
 use towline_protocol::{
-    ClientMessage, CloseCode, ErrorBody, ErrorCode, GapCause, GapNotice, PublishItem, PublishResult, ServerMessage, StartRequest,
-    TopicName, TopicRequest,
+    Asked, ClientMessage, CloseCode, Dialect, ErrorBody, ErrorCode, GapCause, GapNotice, Position, PublishItem, PublishResult,
+    ServerMessage, StartRequest, TopicName, TopicRequest,
 };
 use towline_sockets::{ConnectionId, Io};
 
+use super::door::Door;
 use super::gate::{Gate, Note, read_failed};
 use super::session::{Session, State, Subscription};
+use super::ticket::JoinedTopics;
 use crate::publish::{self, Prepared};
+use crate::{inbox, offer};
 
 /// Publishes of one connection that may be under way: a pipeline, not a queue.
 const PUBLISHES_IN_FLIGHT_MAX: u16 = 32;
@@ -30,21 +33,32 @@ const TOGETHER_BYTES_MAX: usize = 1 << 20;
 pub struct Answer {
     pub(super) connection: ConnectionId,
     pub(super) id: Option<Box<str>>,
+    pub(super) wanted: Wanted,
     pub(super) results: Vec<PublishResult>,
+}
+
+/// Which acknowledgement somebody waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// One result per event that was published.
+    Results,
+    /// That a message to the application is in its inbox.
+    MessageAck,
 }
 
 /// What was published in this turn, by all connections of the worker.
 #[derive(Default)]
 pub struct Publishes {
     requests: Vec<Prepared>,
-    askers: Vec<(ConnectionId, Option<Box<str>>)>,
+    askers: Vec<(ConnectionId, Option<Box<str>>, Wanted)>,
     events: usize,
     bytes: usize,
 }
 
 impl Gate {
-    pub(super) fn welcome(&self, id: ConnectionId, identity: &Identity, topics: Vec<String>) -> ServerMessage {
-        let sockets = &self.shared.config.sockets;
+    pub(super) fn welcome(&self, id: ConnectionId, door: &Door, identity: &Identity, topics: Vec<String>) -> ServerMessage {
+        let config = &self.shared.config;
+        let sockets = &config.sockets;
         ServerMessage::Welcome {
             connection_id: self.connection_name(id),
             user_id: identity.subject.to_string(),
@@ -53,10 +67,8 @@ impl Gate {
             idle_timeout_ms: sockets.idle_timeout.as_millis() as u64,
             topics,
             expires_at: identity.expires_at_ms.map(seconds),
-            limits: ConnectionLimits {
-                message_bytes_max: sockets.message_bytes_max as u64,
-                topics_max: sockets.topics_per_connection_max as u64,
-            },
+            limits: offer::limits(config),
+            features: (door.dialect == Dialect::Unified).then(|| offer::features(config)),
         }
     }
 
@@ -67,16 +79,23 @@ impl Gate {
             Ok(request) => request,
             Err(decline) => {
                 let error = ErrorBody::new(decline.code, decline.message);
-                self.complain(io, session, error, decline.id.as_deref());
+                self.complain_of(decline.asked, io, session, error, decline.id.as_deref());
                 return;
             }
         };
         let id = request.id.as_deref();
-        // What keeps a connection alive is not counted: a client at its limit must not lose its connection for being quiet.
-        let counts = !matches!(request.message, ClientMessage::Ping | ClientMessage::Pong(_) | ClientMessage::Auth(_));
-        if counts && let Err(error) = self.shared.limits.message(&identity, self.shared.clock.uptime()) {
-            self.shared.metrics.refused("user_messages");
-            return self.complain(io, session, error, id);
+        // What keeps a connection alive or brings a fresh token is neither asked for a valid one nor counted: a client at its limit must
+        // not lose its connection for being quiet.
+        if let Some(asked) = needs_token(&request.message) {
+            if identity.expired(self.shared.clock.unix_ms()) {
+                // The connection is closed within a second; until then nothing is done in the name of a token that has ended.
+                let error = ErrorBody::new(ErrorCode::TokenExpired, "the token has expired; send `auth` with a fresh one");
+                return self.complain_of(asked, io, session, error, id);
+            }
+            if let Err(error) = self.shared.limits.message(&identity, self.shared.clock.uptime()) {
+                self.shared.metrics.refused("user_messages");
+                return self.complain_of(asked, io, session, error, id);
+            }
         }
         match request.message {
             ClientMessage::Ping => self.say(io, session.door, &ServerMessage::Pong {}, id),
@@ -85,6 +104,7 @@ impl Gate {
             ClientMessage::Subscribe(topics) => self.subscribe(io, session, &identity, id, topics),
             ClientMessage::Unsubscribe(topics) => self.unsubscribe(io, session, id, &topics),
             ClientMessage::Publish(items) => self.publish(io, session, &identity, id, items),
+            ClientMessage::Message(message) => self.take_message(io, session, &identity, id, &message),
             ClientMessage::Auth(token) => self.refresh(io, session, id, &token),
         }
     }
@@ -98,12 +118,12 @@ impl Gate {
         topics: Vec<TopicRequest<'_>>,
     ) {
         let mut accepted: Vec<(TopicName, StartRequest)> = Vec::new();
-        let mut refused = Vec::new();
+        let (mut kept, mut refused) = (Vec::new(), Vec::new());
         let room = self.shared.config.sockets.topics_per_connection_max;
         let mut taken = session.subscriptions.len();
         if topics.is_empty() || topics.len() > room {
-            let error = ErrorBody::new(ErrorCode::TooManyTopics, format!("`data.topics` must name 1 to {room} topics"));
-            return self.complain(io, session, error, id);
+            let error = ErrorBody::new(ErrorCode::TooManyTopics, format!("`topics` must name 1 to {room} topics"));
+            return self.complain_of(Asked::Subscribe, io, session, error, id);
         }
         for topic in topics {
             let name = match readable(identity, &topic.topic) {
@@ -118,14 +138,18 @@ impl Gate {
             if !known && taken == room {
                 let message = format!("a connection may follow at most {room} topics; unsubscribe from one first");
                 refused.push(TopicRefusal { topic: name.to_string(), code: ErrorCode::TooManyTopics, message });
-            } else if accepted.iter().all(|(other, _)| *other != name) {
+            } else if kept.contains(&name) || accepted.iter().any(|(other, _)| *other == name) {
+                // Named twice.
+            } else if known && topic.from == StartRequest::Latest {
+                // What was published since it was followed and is not written yet is not skipped: the cursor stays where it is.
+                kept.push(name);
+            } else {
                 taken += usize::from(!known);
                 accepted.push((name, topic.from));
             }
         }
         if accepted.is_empty() {
-            let ack = ServerMessage::SubscribeAck { subscriptions: Vec::new(), errors: refused };
-            return self.say(io, session.door, &ack, id);
+            return self.subscribed(io, session, id, JoinedTopics { joined: Vec::new(), kept, refused });
         }
         session.awaiting = true;
         io.pause();
@@ -137,21 +161,13 @@ impl Gate {
                 let result = hub.join(&name, &start).await;
                 joined.push((name, result));
             }
-            mailbox.note(Note::Joined(connection, id, joined, refused));
+            mailbox.note(Note::Joined(connection, id, JoinedTopics { joined, kept, refused }));
         });
     }
 
-    pub(super) fn subscribed(
-        &mut self,
-        io: &mut Io<'_>,
-        session: &mut Session,
-        id: Option<&str>,
-        joined: Vec<(TopicName, Result<Joined, ReadError>)>,
-        mut errors: Vec<TopicRefusal>,
-    ) {
-        session.awaiting = false;
-        io.resume();
-        let mut subscriptions = Vec::new();
+    pub(super) fn subscribed(&mut self, io: &mut Io<'_>, session: &mut Session, id: Option<&str>, topics: JoinedTopics) {
+        let JoinedTopics { joined, kept, refused: mut errors } = topics;
+        let mut subscriptions: Vec<Subscribed> = kept.iter().filter_map(|name| self.where_it_is(session, name)).collect();
         session.subscriptions.reserve_exact(joined.len());
         for (name, result) in joined {
             match result {
@@ -175,7 +191,17 @@ impl Gate {
             }
         }
         // The answer goes out before the first event of these subscriptions: both are written in this order by this thread.
-        self.say(io, session.door, &ServerMessage::SubscribeAck { subscriptions, errors }, id);
+        self.answer_to(Asked::Subscribe, io, session.door, &ServerMessage::SubscribeAck { subscriptions, errors }, id);
+    }
+
+    /// A subscription that goes on as it is.
+    fn where_it_is(&self, session: &Session, name: &TopicName) -> Option<Subscribed> {
+        let number = self.topics.number_of(name)?;
+        let after = session.subscriptions[session.subscription(number)?].after;
+        let local = self.topics.get(number)?;
+        let from = Position { epoch: local.epoch, offset: after };
+        let to = local.topic().head().filter(|head| head.epoch == from.epoch && head.offset > after).unwrap_or(from);
+        Some(Subscribed { topic: name.to_string(), from, to, complete: true, gap: None })
     }
 
     /// Gives a cursor its seat; a second subscription to the same topic moves the first. False if the topic's history changed
@@ -229,7 +255,7 @@ impl Gate {
                 }),
             }
         }
-        self.say(io, session.door, &ServerMessage::UnsubscribeAck { topics: gone, errors }, id);
+        self.answer_to(Asked::Unsubscribe, io, session.door, &ServerMessage::UnsubscribeAck { topics: gone, errors }, id);
     }
 
     pub(super) fn unseat(&mut self, session: &mut Session, number: u32) {
@@ -258,6 +284,18 @@ impl Gate {
             return self.complain(io, session, error, id);
         }
         let prepared = publish::prepare(identity, items.into_iter().map(Ok), &self.shared.config.events.limits());
+        self.store_soon(io, session, id, Wanted::Results, prepared);
+    }
+
+    /// Stores with all that this turn brings, and answers then.
+    pub(super) fn store_soon(
+        &mut self,
+        io: &mut Io<'_>,
+        session: &mut Session,
+        id: Option<&str>,
+        wanted: Wanted,
+        prepared: Prepared,
+    ) {
         session.in_flight += 1;
         if session.in_flight >= PUBLISHES_IN_FLIGHT_MAX {
             io.pause();
@@ -265,7 +303,7 @@ impl Gate {
         self.publishes.events += prepared.accepted();
         self.publishes.bytes += prepared.body_bytes();
         self.publishes.requests.push(prepared);
-        self.publishes.askers.push((io.id(), id.map(Box::from)));
+        self.publishes.askers.push((io.id(), id.map(Box::from), wanted));
         if self.publishes.events >= TOGETHER_EVENTS_MAX || self.publishes.bytes >= TOGETHER_BYTES_MAX {
             self.store_publishes();
         }
@@ -280,19 +318,32 @@ impl Gate {
         let stored = self.shared.store_together(requests);
         let answers = async move {
             let answers = askers.into_iter().zip(stored.await);
-            answers.map(|((connection, id), results)| Answer { connection, id, results }).collect()
+            answers.map(|((connection, id, wanted), results)| Answer { connection, id, wanted, results }).collect()
         };
         if let Some(answers) = self.appends.begin(answers) {
             self.mailbox.note(Note::Published(answers));
         }
     }
 
-    pub(super) fn published(&mut self, io: &mut Io<'_>, session: &mut Session, id: Option<&str>, results: Vec<PublishResult>) {
+    pub(super) fn stored(
+        &mut self,
+        io: &mut Io<'_>,
+        session: &mut Session,
+        id: Option<&str>,
+        wanted: Wanted,
+        results: Vec<PublishResult>,
+    ) {
         session.in_flight -= 1;
         if !session.awaiting && session.in_flight < PUBLISHES_IN_FLIGHT_MAX {
             io.resume();
         }
-        self.say(io, session.door, &ServerMessage::PublishAck { results }, id);
+        match wanted {
+            Wanted::Results => self.say(io, session.door, &ServerMessage::PublishAck { results }, id),
+            Wanted::MessageAck => match inbox::stored_at(results) {
+                Ok(at) => self.acknowledge(io, session, id, at),
+                Err(error) => self.complain(io, session, error, id),
+            },
+        }
     }
 
     fn refresh(&mut self, io: &mut Io<'_>, session: &mut Session, id: Option<&str>, token: &str) {
@@ -343,6 +394,16 @@ impl Gate {
     pub(super) fn say_gap(&mut self, io: &mut Io<'_>, session: &Session, topic: &TopicName, gap: Gap) {
         self.shared.metrics.gaps.inc();
         self.say(io, session.door, &ServerMessage::Gap { topic: topic.to_string(), gap: notice(gap) }, None);
+    }
+}
+
+/// What a request asks for that only a valid token may ask; `None` for what keeps a connection alive or brings a fresh one.
+fn needs_token(message: &ClientMessage<'_>) -> Option<Asked> {
+    match message {
+        ClientMessage::Ping | ClientMessage::Pong(_) | ClientMessage::Auth(_) => None,
+        ClientMessage::Subscribe(_) => Some(Asked::Subscribe),
+        ClientMessage::Unsubscribe(_) => Some(Asked::Unsubscribe),
+        ClientMessage::Publish(_) | ClientMessage::Message(_) => Some(Asked::Other),
     }
 }
 

@@ -47,7 +47,7 @@ impl Doors {
         let identity = identify(&self.shared, parts, params.text("user_id")?).await?;
         self.shared.limits.stream(&identity).inspect_err(|_| self.shared.metrics.refused("user_connections"))?;
         let mut topics = Vec::new();
-        for topic in params.text("topics")?.unwrap_or_default().split(',').map(str::trim).filter(|topic| !topic.is_empty()) {
+        for topic in start::topic_list(params.text("topics")?) {
             let name = readable(&identity, topic)
                 .map_err(|refusal| Failure::new(refusal.code, format!("`topics`: {:?}: {}", refusal.topic, refusal.message)))?;
             if !topics.contains(&name) {
@@ -69,7 +69,7 @@ impl Doors {
             joined.push(self.hub.join(&topic, &start).await.map_err(|error| Failure::from(read_failed(&error)))?);
         }
         let (source, body) = Source::pair();
-        let ticket = Ticket::Admitted(Box::new(Admission { door: &SSE, identity, client, joined, place }));
+        let ticket = Ticket::Admitted(Box::new(Admission { door: &SSE, identity, client, joined, asked: None, place }));
         self.mailbox().arrive(Arrival::Stream(source), ticket).map_err(|_| {
             self.shared.metrics.accepts_refused.inc();
             Failure::new(ErrorCode::Unavailable, "the server is overloaded; try again")
@@ -90,19 +90,15 @@ fn starts(parts: &Parts, params: &Params, topics: Vec<TopicName>) -> Result<Vec<
     let header = parts.headers.get("last-event-id").and_then(|value| value.to_str().ok());
     let last = header.or(params.text("last_event_id")?).filter(|id| !id.is_empty());
     if let Some(positions) = last.and_then(|id| cursor::decode_many(id).ok()) {
-        let start = |topic: TopicName| {
-            let known = positions.iter().find(|(name, _)| *name == topic);
-            // A topic that was not in the stream before begins now.
-            let start = known.map_or(StartRequest::Latest, |(_, position)| StartRequest::After(*position));
-            (topic, start)
-        };
-        return Ok(topics.into_iter().map(start).collect());
+        return Ok(start::from_positions(&positions, topics));
     }
-    let start = match last {
-        Some(id) => Some(start::after_text(id)?),
-        None => start::of_query(params)?,
-    };
-    Ok(topics.into_iter().map(|topic| (topic, start.clone().unwrap_or_default())).collect())
+    match last {
+        Some(id) => {
+            let start = start::after_text(id)?;
+            Ok(topics.into_iter().map(|topic| (topic, start.clone())).collect())
+        }
+        None => start::per_topic(params, topics),
+    }
 }
 
 struct StreamBody(PipeBody);

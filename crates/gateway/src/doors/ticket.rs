@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use towline_auth::Identity;
 use towline_hub::Joined;
-use towline_protocol::CloseCode;
+use towline_log::ReadError;
+use towline_protocol::message::TopicRefusal;
+use towline_protocol::{CloseCode, TopicName};
 
 use super::door::Door;
 use crate::server::Place;
@@ -28,8 +30,21 @@ pub struct Admission {
     pub client: IpAddr,
     /// Cursors that come with the door.
     pub joined: Vec<Joined>,
+    /// Topics that its address asked for besides: answered like a `subscribe`.
+    pub asked: Option<JoinedTopics>,
     /// Counts the connection while it lives.
     pub place: Place,
+}
+
+/// Topics that somebody asked for: what became of those that are allowed, and those that are not.
+#[derive(Default)]
+pub struct JoinedTopics {
+    /// Each with its cursor.
+    pub joined: Vec<(TopicName, Result<Joined, ReadError>)>,
+    /// Followed already: their cursors stay where they are.
+    pub kept: Vec<TopicName>,
+    /// With the reasons.
+    pub refused: Vec<TopicRefusal>,
 }
 
 /// Somebody who may not be here.

@@ -13,48 +13,55 @@ use http::{HeaderMap, StatusCode};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use towline_auth::Identity;
-use towline_protocol::{CloseCode, ErrorCode, StartRequest, TopicName};
+use towline_protocol::{CloseCode, ErrorCode};
 use towline_sockets::websocket::handshake;
 use towline_sockets::{Arrival, prepare_socket};
 
 use super::Doors;
-use super::door::{self, Door, FEEDS, NATIVES};
+use super::door::{self, Door, FEEDS, HUBS, NATIVES, UNIFIEDS};
+use super::entry::Entry;
 use super::ticket::{Admission, Refused, Ticket};
 use crate::http::Failure;
-use crate::http::credential::identify;
-use crate::http::params::Params;
 use crate::server::{Accepted, Place};
 
-pub(super) async fn native(State(doors): State<Arc<Doors>>, request: Request) -> Response {
+pub(super) async fn native_or_unified(State(doors): State<Arc<Doors>>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
-    let admitted = match Params::of(&parts.uri).and_then(|params| Ok(params.text("user_id")?.map(str::to_owned))) {
-        Ok(user_id) => identify(&doors.shared, &parts, user_id.as_deref()).await.map(|identity| (identity, None)),
-        Err(failure) => Err(failure),
-    };
-    doors.shake_hands(&NATIVES, parts, admitted).await
+    if asks_for_native(&parts.headers) {
+        let entry = Entry::native(&doors, &parts).await;
+        return doors.shake_hands(&NATIVES, parts, entry).await;
+    }
+    let entry = Entry::unified(&doors, &parts).await;
+    doors.shake_hands(&UNIFIEDS, parts, entry).await
 }
 
 pub(super) async fn feed(State(doors): State<Arc<Doors>>, Path(user_id): Path<String>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
-    let admitted = identify(&doors.shared, &parts, Some(&user_id)).await.and_then(|identity| {
-        // The stream belongs to the person in the address: nobody else's token opens it.
-        if *identity.subject != *user_id {
-            return Err(Failure::new(ErrorCode::Forbidden, "this feed belongs to another user"));
-        }
-        let topic = TopicName::of_user(&user_id).map_err(|error| Failure::new(ErrorCode::InvalidTopic, error.to_string()))?;
-        let start = super::start::of_query(&Params::of(&parts.uri)?)?;
-        Ok((identity, Some((topic, start.unwrap_or_default()))))
-    });
-    doors.shake_hands(&FEEDS, parts, admitted).await
+    let entry = Entry::feed(&doors, &parts, &user_id).await;
+    doors.shake_hands(&FEEDS, parts, entry).await
 }
 
-type Admitted = Result<(Arc<Identity>, Option<(TopicName, StartRequest)>), Failure>;
+pub(super) async fn hub(State(doors): State<Arc<Doors>>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    let entry = Entry::hub(&doors, &parts).await;
+    doors.shake_hands(&HUBS, parts, entry).await
+}
+
+/// Whether a client offers a subprotocol of Towline's own, in whatever version or encoding. Everybody else on this path is a client
+/// of the unified socket.
+fn asks_for_native(headers: &HeaderMap) -> bool {
+    let offers = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+    offers.flat_map(|offer| offer.split(',')).any(|name| name.trim().starts_with("towline."))
+}
 
 impl Doors {
-    async fn shake_hands(self: Arc<Self>, route: &'static [&'static Door], parts: Parts, admitted: Admitted) -> Response {
+    async fn shake_hands(
+        self: Arc<Self>,
+        route: &'static [&'static Door],
+        parts: Parts,
+        entry: Result<Entry, Failure>,
+    ) -> Response {
         let since = parts.extensions.get().map(|accepted: &Accepted| accepted.since);
-        let response = Arc::clone(&self).answer(route, parts, admitted).await;
+        let response = Arc::clone(&self).answer(route, parts, entry).await;
         self.handshake_answered(since);
         response
     }
@@ -68,7 +75,7 @@ impl Doors {
     }
 
     /// Answers a handshake on a route. Its doors differ in nothing but what they speak.
-    async fn answer(self: Arc<Self>, route: &'static [&'static Door], parts: Parts, admitted: Admitted) -> Response {
+    async fn answer(self: Arc<Self>, route: &'static [&'static Door], parts: Parts, entry: Result<Entry, Failure>) -> Response {
         let metrics = &self.shared.metrics;
         let name = route.first().map_or("", |door| door.name);
         let upgrade = match handshake::accept(&parts.method, parts.version, &parts.headers) {
@@ -85,19 +92,21 @@ impl Doors {
             metrics.handshake(name, "draining");
             return Failure::new(ErrorCode::Unavailable, "the server is going away; try again").into_response();
         }
-        let Some(door) = door::choose(route, &upgrade.protocols) else {
+        let Some((door, protocol)) = door::choose(route, &upgrade.protocols) else {
             metrics.handshake(name, "invalid");
-            let known: Vec<_> = route.iter().filter_map(|door| door.subprotocol).map(|name| format!("`{name}`")).collect();
+            let known: Vec<_> =
+                route.iter().filter_map(|door| door.subprotocol.required()).map(|name| format!("`{name}`")).collect();
             return Failure::new(ErrorCode::InvalidFormat, format!("offer the subprotocol {}", known.join(" or ")))
                 .into_response();
         };
+        let protocol = protocol.map(str::to_owned);
         let accept = handshake::accept_key(upgrade.key);
         let browser = parts.headers.contains_key(ORIGIN);
         let Some(Accepted { place, client, .. }) = parts.extensions.get().cloned() else {
             return Failure::new(ErrorCode::Internal, "this connection cannot be upgraded").into_response();
         };
-        let ticket = match admitted {
-            Ok((identity, topic)) => match self.admit(door, identity, topic, client, place).await {
+        let ticket = match entry {
+            Ok(entry) => match self.admit(door, entry, client, place).await {
                 Ok(ticket) => {
                     metrics.handshake(door.name, "accepted");
                     metrics.ws_connected.inc();
@@ -125,24 +134,17 @@ impl Doors {
                 Err(error) => tracing::debug!(%error, "a handshake was not finished"),
             }
         });
-        switching_protocols(door, &accept)
+        switching_protocols(protocol.as_deref(), &accept)
     }
 
-    async fn admit(
-        &self,
-        door: &'static Door,
-        identity: Arc<Identity>,
-        topic: Option<(TopicName, StartRequest)>,
-        client: IpAddr,
-        place: Place,
-    ) -> Result<Ticket, Failure> {
-        let mut joined = Vec::new();
+    async fn admit(&self, door: &'static Door, entry: Entry, client: IpAddr, place: Place) -> Result<Ticket, Failure> {
         // Joined before the 101: what is published once the client knows that it is connected cannot be missed.
-        if let Some((name, start)) = topic {
-            let cursor = self.hub.join(&name, &start).await.map_err(|error| Failure::from(super::gate::read_failed(&error)))?;
-            joined.push(cursor);
-        }
-        Ok(Ticket::Admitted(Box::new(Admission { door, identity, client, joined, place })))
+        let joined = self.join_own(entry.own).await?;
+        let asked = match entry.asked {
+            Some(asked) => Some(asked.join(self).await),
+            None => None,
+        };
+        Ok(Ticket::Admitted(Box::new(Admission { door, identity: entry.identity, client, joined, asked, place })))
     }
 
     fn hand_over(&self, upgraded: Upgraded, ticket: Ticket) {
@@ -163,7 +165,7 @@ impl Doors {
     }
 }
 
-fn switching_protocols(door: &Door, accept: &str) -> Response {
+fn switching_protocols(protocol: Option<&str>, accept: &str) -> Response {
     let mut headers = HeaderMap::new();
     let mut set = |name: HeaderName, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
@@ -173,7 +175,7 @@ fn switching_protocols(door: &Door, accept: &str) -> Response {
     set(CONNECTION, "Upgrade");
     set(UPGRADE, "websocket");
     set(SEC_WEBSOCKET_ACCEPT, accept);
-    if let Some(protocol) = door.subprotocol {
+    if let Some(protocol) = protocol {
         set(SEC_WEBSOCKET_PROTOCOL, protocol);
     }
     (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()

@@ -6,9 +6,11 @@
 pub(crate) mod admin;
 pub mod credential;
 mod cross_origin;
+mod discovery;
 mod failure;
 mod feed;
 mod health;
+mod messages;
 pub mod observe;
 mod page;
 pub(crate) mod params;
@@ -30,9 +32,11 @@ pub use admin::{
     TopicDetail, TopicView, TopicsPage,
 };
 pub use admin::{RevocationEntry, RevocationList, RevocationRequest};
+pub use discovery::Discovery;
 pub use failure::{ErrorAnswer, Failure};
 pub use feed::{ActivityPage, EventsPage};
 pub use health::Health;
+pub use messages::MessageAnswer;
 pub use publish::PublishAnswer;
 pub use replay::ReplayPage;
 pub use tickets::{TicketAnswer, TicketRequest};
@@ -49,6 +53,8 @@ pub fn router_with(shared: Arc<Shared>, doors: Router<Arc<Shared>>) -> Router {
     Router::new()
         .route("/api/v1/events", post(publish::publish))
         .route("/api/v1/tickets", post(tickets::issue))
+        .route("/api/v1/messages", post(messages::send))
+        .route("/ws/config", get(discovery::config))
         .route("/api/v1/agents/events", get(feed::events))
         .route("/api/v1/agents/activity", get(feed::activity))
         .route("/api/ws/replay", get(replay::replay))

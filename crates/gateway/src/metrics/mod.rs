@@ -192,7 +192,7 @@ impl Metrics {
         self.registry = registry;
     }
 
-    /// Open connections of a door (`native`, `feed`, `sse`).
+    /// Open connections of a door (`native`, `feed`, `hub`, `unified`, `sse`).
     #[must_use]
     pub fn connections(&self, door: &'static str) -> Gauge {
         self.connections.get_or_create_owned(&Door { door })

@@ -203,14 +203,16 @@ async fn a_connection_follows_a_bounded_number_of_topics() {
     assert_eq!(topics_of(&service.request("subscribe", json!({"topics": ["d"]})).await), ["d"]);
 }
 
+/// On this path, who does not ask for the native protocol is a client of the unified door; a version that is not spoken is refused.
 #[tokio::test]
-async fn a_client_must_offer_the_subprotocol() {
+async fn a_version_that_is_not_spoken_is_refused() {
     let gateway = Gateway::start().await;
-    let handshake = towline_harness::Handshake::new(gateway.address(), "/ws").bearer(gateway.token("alice"));
-    let refused = handshake.clone().try_open().await.err().unwrap();
+    let handshake = gateway.unified().bearer(gateway.token("alice"));
+    let refused = handshake.clone().protocol("towline.v9").try_open().await.err().unwrap();
     assert_eq!((refused.status, refused.body.contains("towline.v1")), (400, true));
-    let refused = handshake.protocol("graphql-ws").try_open().await.err().unwrap();
-    assert_eq!(refused.status, 400);
+    let mut socket = handshake.protocol("towline.v9").protocol("towline.v1").open().await;
+    assert_eq!(socket.headers()["sec-websocket-protocol"], "towline.v1");
+    socket.expect("welcome", PATIENCE).await;
 }
 
 /// A ping frame is answered by a pong frame with the same payload, and the peer's close is answered with its code.

@@ -12,12 +12,11 @@ pub(super) fn decode(text: &str) -> Result<ClientRequest<'_>, Decline> {
     let request = native::decode(text)?;
     match request.message {
         ClientMessage::Ping | ClientMessage::Pong(_) | ClientMessage::Auth(_) => Ok(request),
-        ClientMessage::Subscribe(_) | ClientMessage::Unsubscribe(_) | ClientMessage::Publish(_) => Err(Decline {
-            id: request.id.map(std::borrow::Cow::into_owned),
-            code: ErrorCode::UnknownType,
-            message: "this door carries one user's feed and takes only ping, pong and auth; use /ws with towline.v1 for more"
-                .into(),
-        }),
+        _ => {
+            let message =
+                "this door carries one user's feed and takes only ping, pong and auth; use /ws with towline.v1 for more";
+            Err(Decline::new(ErrorCode::UnknownType, message).of(request.id.as_deref()))
+        }
     }
 }
 

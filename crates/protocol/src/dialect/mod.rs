@@ -1,12 +1,16 @@
 //! Dialects: one pair of pure functions each, decode and encode. A door is a route that speaks one of them.
 
 mod feed;
+mod hub;
+mod incoming;
 mod native;
 mod native_binary;
 mod sse;
+mod unified;
+mod unified_error;
 
 use crate::event::EventView;
-use crate::message::{ClientRequest, Decline, ServerMessage};
+use crate::message::{Asked, ClientRequest, Decline, ServerMessage};
 
 /// A message dialect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -19,6 +23,10 @@ pub enum Dialect {
     Sse,
     /// `towline.v1+msgpack`: the same as the first, in MessagePack.
     NativeBinary,
+    /// The topic hub: envelope v1 from the server, flat or enveloped requests from the client. Its events are the native ones.
+    Hub,
+    /// The unified socket: `{"type", "payload", "timestamp"}` in both directions.
+    Unified,
 }
 
 /// What an answer belongs to: stamped on every server message.
@@ -30,20 +38,25 @@ pub struct Stamp<'a> {
     pub ts_ms: u64,
     /// The client's id of the request that this answers.
     pub correlation_id: Option<&'a str>,
+    /// What that request asked.
+    pub asked: Asked,
 }
 
 impl Dialect {
-    /// All dialects; the position of each is its [`Dialect::index`].
-    pub const ALL: [Self; 4] = [Self::Native, Self::Feed, Self::Sse, Self::NativeBinary];
+    /// All dialects.
+    pub const ALL: [Self; 6] = [Self::Native, Self::Feed, Self::Sse, Self::NativeBinary, Self::Hub, Self::Unified];
+    /// Those whose events look different; the position of each is its [`Dialect::format`].
+    pub const FORMATS: [Self; 5] = [Self::Native, Self::Feed, Self::Sse, Self::NativeBinary, Self::Unified];
 
-    /// A small number, for tables.
+    /// The number of the form that its events have. Dialects that differ in their requests only share the frames of their events.
     #[must_use]
-    pub fn index(self) -> usize {
+    pub fn format(self) -> usize {
         match self {
-            Self::Native => 0,
+            Self::Native | Self::Hub => 0,
             Self::Feed => 1,
             Self::Sse => 2,
             Self::NativeBinary => 3,
+            Self::Unified => 4,
         }
     }
 
@@ -59,7 +72,7 @@ impl Dialect {
     pub fn text_of(self, bytes: &[u8], text_bytes_max: usize) -> Option<Result<String, Decline>> {
         match self {
             Self::NativeBinary => Some(native_binary::text_of(bytes, text_bytes_max)),
-            Self::Native | Self::Feed | Self::Sse => None,
+            Self::Native | Self::Feed | Self::Sse | Self::Hub | Self::Unified => None,
         }
     }
 
@@ -72,16 +85,19 @@ impl Dialect {
             Self::Native | Self::NativeBinary => native::decode(text),
             Self::Feed => feed::decode(text),
             Self::Sse => Err(sse::one_way()),
+            Self::Hub => hub::decode(text),
+            Self::Unified => unified::decode(text),
         }
     }
 
     /// Appends a stored event. The same event gives the same bytes to every subscriber.
     pub fn encode_event(self, event: &EventView<'_>, out: &mut Vec<u8>) {
         match self {
-            Self::Native => native::encode_event(event, out),
+            Self::Native | Self::Hub => native::encode_event(event, out),
             Self::Feed => feed::encode_event(event, out),
             Self::Sse => sse::encode_event(event, out),
             Self::NativeBinary => native_binary::encode_event(event, out),
+            Self::Unified => unified::encode_event(event, out),
         }
     }
 
@@ -92,6 +108,8 @@ impl Dialect {
             Self::Feed => feed::encode_message(message, stamp, out),
             Self::Sse => sse::encode_message(message, stamp, out),
             Self::NativeBinary => native_binary::encode_message(message, stamp, out),
+            Self::Hub => hub::encode_message(message, stamp, out),
+            Self::Unified => unified::encode_message(message, stamp, out),
         }
     }
 }

@@ -5,16 +5,13 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::Stamp;
+use super::{Stamp, incoming};
 use crate::codes::ErrorCode;
 use crate::event::{EventView, PublishItem, write_json_string};
-use crate::message::{ClientMessage, ClientRequest, Decline, LastSeen, ServerMessage, StartRequest, TopicRequest};
+use crate::message::{ClientMessage, ClientRequest, Decline, InboxMessage, LastSeen, ServerMessage, StartRequest, TopicRequest};
 use crate::position::Position;
 use crate::timestamp::{parse_ms, write_decimal, write_seconds};
 use crate::topic::TopicName;
-
-/// The longest message id that is echoed, in bytes.
-const MESSAGE_ID_BYTES_MAX: usize = 128;
 
 #[derive(Deserialize)]
 struct Incoming<'a> {
@@ -27,39 +24,28 @@ struct Incoming<'a> {
 }
 
 pub(super) fn decode(text: &str) -> Result<ClientRequest<'_>, Decline> {
-    let anonymous = |code, message| Decline { id: None, code, message };
-    let not_json = |error: serde_json::Error| anonymous(ErrorCode::JsonParse, format!("not JSON: {error}"));
-    // serde would also read an array as a struct.
-    if !text.trim_start().starts_with('{') {
-        serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(not_json)?;
-        return Err(anonymous(ErrorCode::InvalidFormat, "the message must be a JSON object".to_owned()));
-    }
-    let incoming: Incoming<'_> = serde_json::from_str(text).map_err(not_json)?;
-    let id = incoming.id.and_then(|raw| serde_json::from_str::<Cow<'_, str>>(raw.get()).ok());
-    let id = id.filter(|id| id.len() <= MESSAGE_ID_BYTES_MAX);
-    let decline = |code, message: String| Decline { id: id.as_deref().map(str::to_owned), code, message };
-    let kind = incoming.kind.ok_or_else(|| decline(ErrorCode::MissingType, "the message has no `type`".into()))?;
-    let kind: Cow<'_, str> =
-        serde_json::from_str(kind.get()).map_err(|_| decline(ErrorCode::InvalidType, "`type` must be a string".into()))?;
+    let incoming: Incoming<'_> = incoming::members(text)?;
+    let id = incoming::request_id(incoming.id);
+    let kind = incoming::kind(incoming.kind).map_err(|decline| decline.of(id.as_deref()))?;
     let data = incoming.data.map_or("{}", RawValue::get);
     let message = match &*kind {
         "subscribe" => subscribe(data),
         "unsubscribe" => unsubscribe(data),
         "publish" => publish(data),
+        "message" => inbox_message(data, text.len()),
         "ping" => Ok(ClientMessage::Ping),
         "pong" => pong(data),
         "auth" => auth(data),
         other => {
-            let shown: String = other.chars().take(64).collect();
-            return Err(decline(
-                ErrorCode::UnknownType,
-                format!("unknown type {shown:?}; known are subscribe, unsubscribe, publish, ping, pong, auth"),
-            ));
+            let shown = incoming::shown(other);
+            let known = "subscribe, unsubscribe, publish, message, ping, pong, auth";
+            let decline = Decline::new(ErrorCode::UnknownType, format!("unknown type {shown:?}; known are {known}"));
+            return Err(decline.of(id.as_deref()));
         }
     };
     match message {
         Ok(message) => Ok(ClientRequest { id, message }),
-        Err(why) => Err(decline(ErrorCode::InvalidFormat, format!("`{kind}`: {why}"))),
+        Err(why) => Err(Decline::new(ErrorCode::InvalidFormat, format!("`{kind}`: {why}")).of(id.as_deref())),
     }
 }
 
@@ -95,10 +81,15 @@ struct TopicsJson<'a> {
     topics: Vec<&'a RawValue>,
 }
 
-fn subscribe(data: &str) -> Result<ClientMessage<'_>, String> {
+pub(super) fn subscribe(data: &str) -> Result<ClientMessage<'_>, String> {
     let body: TopicsJson<'_> = serde_json::from_str(data).map_err(|_| "`data.topics` must be an array".to_owned())?;
-    let mut topics = Vec::with_capacity(body.topics.len());
-    for raw in body.topics {
+    topic_requests(body.topics).map(ClientMessage::Subscribe)
+}
+
+/// Topics as a `subscribe` of any dialect names them.
+pub(super) fn topic_requests(list: Vec<&RawValue>) -> Result<Vec<TopicRequest<'_>>, String> {
+    let mut topics = Vec::with_capacity(list.len());
+    for raw in list {
         let expected = |_| "each of `data.topics` must be a name or {\"topic\", \"from\"}".to_owned();
         topics.push(if raw.get().starts_with('{') {
             let TopicJson { topic, from } = serde_json::from_str(raw.get()).map_err(expected)?;
@@ -108,7 +99,7 @@ fn subscribe(data: &str) -> Result<ClientMessage<'_>, String> {
             TopicRequest { topic: serde_json::from_str(raw.get()).map_err(expected)?, from: StartRequest::Latest }
         });
     }
-    Ok(ClientMessage::Subscribe(topics))
+    Ok(topics)
 }
 
 fn start(json: &str) -> Result<StartRequest, String> {
@@ -134,7 +125,7 @@ fn start(json: &str) -> Result<StartRequest, String> {
     }
 }
 
-fn unsubscribe(data: &str) -> Result<ClientMessage<'_>, String> {
+pub(super) fn unsubscribe(data: &str) -> Result<ClientMessage<'_>, String> {
     #[derive(Deserialize)]
     struct Names<'a> {
         #[serde(borrow)]
@@ -166,6 +157,10 @@ fn publish(data: &str) -> Result<ClientMessage<'_>, String> {
     Ok(ClientMessage::Publish(events))
 }
 
+fn inbox_message(data: &str, bytes: usize) -> Result<ClientMessage<'_>, String> {
+    InboxMessage::read(data, bytes).map(ClientMessage::Message).map_err(|refusal| format!("`data`: {}", refusal.message))
+}
+
 fn pong(data: &str) -> Result<ClientMessage<'_>, String> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -186,7 +181,7 @@ fn pong(data: &str) -> Result<ClientMessage<'_>, String> {
     })))
 }
 
-fn auth(data: &str) -> Result<ClientMessage<'_>, String> {
+pub(super) fn auth(data: &str) -> Result<ClientMessage<'_>, String> {
     #[derive(Deserialize)]
     struct Body<'a> {
         #[serde(borrow)]

@@ -10,7 +10,7 @@ use crate::msgpack::{MsgpackError, from_json, to_json};
 pub(super) fn text_of(bytes: &[u8], text_bytes_max: usize) -> Result<String, Decline> {
     to_json(bytes, text_bytes_max).map_err(|error| {
         let code = if let MsgpackError::TooLarge { .. } = error { ErrorCode::TooLarge } else { ErrorCode::JsonParse };
-        Decline { id: None, code, message: format!("not taken as MessagePack: {error}") }
+        Decline::new(code, format!("not taken as MessagePack: {error}"))
     })
 }
 
@@ -41,7 +41,9 @@ mod tests {
 
     use super::*;
     use crate::dialect::Dialect;
-    use crate::message::{ConnectionLimits, ErrorBody, GapCause, GapNotice, PublishResult, StoredAt, Subscribed, TopicRefusal};
+    use crate::message::{
+        Asked, ConnectionLimits, ErrorBody, GapCause, GapNotice, PublishResult, StoredAt, Subscribed, TopicRefusal,
+    };
     use crate::position::{Epoch, Position};
 
     const EVENT: EventView<'static> = EventView {
@@ -85,7 +87,13 @@ mod tests {
         let gap = GapNotice { reason: GapCause::EpochChanged, requested: Some(position), resume_after: position };
         let refusal = TopicRefusal { topic: "t".into(), code: ErrorCode::Forbidden, message: "é \"quoted\"\n".into() };
         let stored = StoredAt { id: "e".into(), topic: "t".into(), epoch: Epoch(1), offset: 1, ts: 1_719_958_453.042 };
-        let limits = ConnectionLimits { message_bytes_max: u64::MAX, topics_max: 200 };
+        let limits = ConnectionLimits {
+            message_bytes_max: u64::MAX,
+            topics_max: 200,
+            inbox_message_bytes_max: Some(10_240),
+            user_connections_max: Some(5),
+            user_messages_per_minute_max: None,
+        };
         vec![
             ServerMessage::Welcome {
                 connection_id: "0-17".into(),
@@ -96,6 +104,7 @@ mod tests {
                 topics: vec!["a".into()],
                 expires_at: Some(1.5),
                 limits,
+                features: None,
             },
             ServerMessage::SubscribeAck {
                 subscriptions: vec![Subscribed {
@@ -130,7 +139,7 @@ mod tests {
     #[test]
     fn every_server_message_says_the_same_in_both_encodings() {
         for message in every_message() {
-            let stamp = Stamp { id: "m", ts_ms: 1_719_958_453_042, correlation_id: Some("c") };
+            let stamp = Stamp { id: "m", ts_ms: 1_719_958_453_042, correlation_id: Some("c"), asked: Asked::Other };
             let (mut text, mut bytes) = (Vec::new(), Vec::new());
             Dialect::Native.encode_message(&message, stamp, &mut text);
             Dialect::NativeBinary.encode_message(&message, stamp, &mut bytes);

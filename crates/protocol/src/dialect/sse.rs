@@ -7,7 +7,7 @@ use crate::event::EventView;
 use crate::message::{Decline, ServerMessage};
 
 pub(super) fn one_way() -> Decline {
-    Decline { id: None, code: ErrorCode::UnknownType, message: "an event stream takes no messages".into() }
+    Decline::new(ErrorCode::UnknownType, "an event stream takes no messages")
 }
 
 pub(super) fn encode_event(event: &EventView<'_>, out: &mut Vec<u8>) {

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::mpsc;
-use towline_protocol::{Dialect, ErrorCode, ServerMessage, Stamp, StartRequest, TopicName, event};
+use towline_protocol::{Asked, Dialect, ErrorCode, ServerMessage, Stamp, StartRequest, TopicName, event};
 
 use super::require_read;
 use crate::doors::{Doors, Drawn, Tap, gap_notice, start_of_query};
@@ -126,7 +126,7 @@ fn write(doors: &Doors, drawn: &Drawn, types: &Types, streamed: bool) -> Vec<u8>
     if let Some(gap) = drawn.gap {
         let message = ServerMessage::Gap { topic: drawn.topic.to_string(), gap: gap_notice(gap) };
         let id = event::new_event_id();
-        let stamp = Stamp { id: &id, ts_ms: doors.shared().clock.unix_ms(), correlation_id: None };
+        let stamp = Stamp { id: &id, ts_ms: doors.shared().clock.unix_ms(), correlation_id: None, asked: Asked::Other };
         line(&|out| Dialect::Native.encode_message(&message, stamp, out));
     }
     for record in drawn.records.iter().filter(|record| types.take(record.kind())) {
