@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use ::http::HeaderValue;
+use ::http::header::CONNECTION;
 use axum::Router;
+use axum::response::{IntoResponse, Response};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -22,6 +25,7 @@ use towline_sockets::give_up_after;
 use crate::config::Config;
 use crate::doors::{Doors, DoorsReactor};
 use crate::http;
+use crate::limits::{AddressLimits, AddressPlace};
 use crate::revocations;
 use crate::shared::Shared;
 
@@ -60,11 +64,21 @@ pub struct Server {
 
 /// Counts a connection as long as it lives, and is handed from the HTTP connection to what it becomes.
 #[derive(Debug)]
-pub struct Place(Arc<AtomicUsize>);
+pub struct Place {
+    all: Arc<AtomicUsize>,
+    /// Counts it for its address, if that has limits.
+    address: Option<Arc<AddressPlace>>,
+}
 
 impl Place {
     fn others(&self) -> usize {
-        self.0.load(Ordering::SeqCst) - 1
+        self.all.load(Ordering::SeqCst) - 1
+    }
+
+    /// Counts the connection for the address of its client too.
+    pub(crate) fn of_client(mut self, address: AddressPlace) -> Self {
+        self.address = Some(Arc::new(address));
+        self
     }
 }
 
@@ -83,20 +97,20 @@ pub struct Accepted {
 
 impl Default for Place {
     fn default() -> Self {
-        Self(Arc::new(AtomicUsize::new(1)))
+        Self { all: Arc::new(AtomicUsize::new(1)), address: None }
     }
 }
 
 impl Clone for Place {
     fn clone(&self) -> Self {
-        self.0.fetch_add(1, Ordering::SeqCst);
-        Self(Arc::clone(&self.0))
+        self.all.fetch_add(1, Ordering::SeqCst);
+        Self { all: Arc::clone(&self.all), address: self.address.clone() }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
+        self.all.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -187,13 +201,14 @@ impl Server {
 /// A connection that has not said yet what it wants.
 struct Pending {
     _permit: OwnedSemaphorePermit,
+    _address: Option<AddressPlace>,
     gauge: Gauge,
 }
 
 impl Pending {
-    fn new(permit: OwnedSemaphorePermit, gauge: &Gauge) -> Self {
+    fn new(permit: OwnedSemaphorePermit, address: Option<AddressPlace>, gauge: &Gauge) -> Self {
         gauge.inc();
-        Self { _permit: permit, gauge: gauge.clone() }
+        Self { _permit: permit, _address: address, gauge: gauge.clone() }
     }
 }
 
@@ -228,7 +243,17 @@ impl Accept {
             let full = self.connections.others() > self.shared.config.sockets.connections_max;
             match Arc::clone(&self.pending).try_acquire_owned() {
                 Ok(permit) if !full => {
-                    tokio::spawn(self.connection(stream, peer, Pending::new(permit, &metrics.handshakes_pending)));
+                    let Some(arrived) = self.shared.limits.addresses.arrive(peer.ip()) else {
+                        metrics.limits.refused("address_pending");
+                        metrics.accepts_refused.inc();
+                        continue;
+                    };
+                    let pending = Pending::new(permit, arrived.pending, &metrics.handshakes_pending);
+                    let mut place = self.connections.clone();
+                    if let Some(address) = arrived.place {
+                        place = place.of_client(address);
+                    }
+                    tokio::spawn(self.connection(stream, peer, pending, place, arrived.one_too_many));
                 }
                 _ => {
                     metrics.accepts_refused.inc();
@@ -237,10 +262,17 @@ impl Accept {
         }
     }
 
-    /// One HTTP connection, until it ends or becomes something else.
-    fn connection(&self, stream: TcpStream, peer: SocketAddr, pending: Pending) -> impl Future<Output = ()> + Send + 'static {
+    /// One HTTP connection, until it ends or becomes something else; `one_too_many` is told so and ends.
+    fn connection(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        pending: Pending,
+        place: Place,
+        one_too_many: bool,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let config = &self.shared.config;
-        let (place, mut left, shared) = (self.connections.clone(), self.left.clone(), Arc::clone(&self.shared));
+        let (mut left, shared) = (self.left.clone(), Arc::clone(&self.shared));
         let (asked, first_request) = oneshot::channel();
         let pending = parking_lot::Mutex::new(Some((pending, asked)));
         let router = self.router.clone();
@@ -255,7 +287,13 @@ impl Accept {
             };
             let client = requests.proxies.client_address(peer.ip(), request.headers());
             request.extensions_mut().insert(Accepted { peer, client, place: place.clone(), since });
-            router.clone().oneshot(request)
+            let (router, refused) = (router.clone(), one_too_many.then(|| turn_away(&requests)));
+            async move {
+                match refused {
+                    Some(response) => Ok(response),
+                    None => router.oneshot(request).await,
+                }
+            }
         });
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
@@ -295,4 +333,12 @@ impl Accept {
             }
         }
     }
+}
+
+/// The answer to whatever a connection asks whose address has too many. It is the last one there.
+fn turn_away(shared: &Shared) -> Response {
+    shared.metrics.limits.refused("address_connections");
+    let mut response = http::Failure::from(AddressLimits::too_many()).into_response();
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }

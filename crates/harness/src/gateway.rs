@@ -78,6 +78,7 @@ impl Gateway {
         })
         .await;
         assert_eq!(server.shared().limits.users.connections(), 0, "connections counted for users");
+        eventually("no address is counted", || async { server.shared().limits.addresses.addresses() == 0 }).await;
         let clients = &server.shared().metrics.clients;
         assert_eq!((clients.lagging.get(), clients.catching_up.get()), (0, 0), "subscriptions that are behind");
         for door in ["native", "feed", "hub", "unified", "sse"] {

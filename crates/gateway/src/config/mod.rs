@@ -27,6 +27,7 @@ pub use problem::{Problem, Problems, Source};
 pub use read::{Flags, find_file, print, read, read_duration};
 pub use reference::reference;
 pub use sections::Environment;
+pub use sections::addresses::AddressSettings;
 pub use sections::admin::AdminSettings;
 pub use sections::auth::AuthSettings;
 pub use sections::drain::DrainSettings;
@@ -74,6 +75,8 @@ pub struct Config {
     pub origins: OriginSettings,
     /// Limits per user.
     pub users: UserSettings,
+    /// Limits per address.
+    pub addresses: AddressSettings,
     /// One-time tickets.
     pub tickets: TicketSettings,
     /// What the process says about itself.
@@ -97,6 +100,7 @@ impl Default for Config {
             proxies: ProxySettings::default(),
             origins: OriginSettings::default(),
             users: UserSettings::default(),
+            addresses: AddressSettings::default(),
             tickets: TicketSettings::default(),
             logging: LoggingSettings::default(),
         }

@@ -71,6 +71,21 @@ impl Setting {
         })
     }
 
+    /// A setting that takes the values from `least` to `most`, or `none`.
+    pub fn ranged_or_none<T: Value + Clone + PartialOrd + Send + Sync + 'static>(
+        key: &'static str,
+        (least, most): (T, T),
+        at: fn(&mut Config) -> &mut Option<T>,
+        help: &'static str,
+    ) -> Self {
+        Self::checked(key, at, help, move |value: &Option<T>| match value {
+            Some(value) if *value < least || *value > most => {
+                Err(format!("{} is out of range: from {} to {}, or none", value.show(), least.show(), most.show()))
+            }
+            _ => Ok(()),
+        })
+    }
+
     fn checked<T: Value + Clone + 'static>(
         key: &'static str,
         at: fn(&mut Config) -> &mut T,

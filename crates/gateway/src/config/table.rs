@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::sections::{admin, auth, drain, events, log, logging, origins, proxies, rest, sockets, tickets, users};
+use super::sections::{addresses, admin, auth, drain, events, log, logging, origins, proxies, rest, sockets, tickets, users};
 use super::setting::Meaning::Same;
 use super::setting::Setting;
 
@@ -33,6 +33,7 @@ pub fn settings() -> Vec<Setting> {
         proxies::rows(),
         origins::rows(),
         users::rows(),
+        addresses::rows(),
         tickets::rows(),
         logging::rows(),
     ];

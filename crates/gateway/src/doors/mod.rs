@@ -3,6 +3,7 @@
 //! A [`Door`] is data. [`Gate`] holds what every connection does, whatever its door: one per reactor thread, plain synchronous code,
 //! tested without a socket where it decides something. Nothing here knows which engine keeps the log.
 
+mod arrivals;
 mod catch_up;
 mod delivery;
 mod desk;
@@ -32,6 +33,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use towline_clock::Clock;
 use towline_hub::Hub;
@@ -101,6 +103,7 @@ impl Doors {
             .route(door::FEED.path, get(upgrade::feed))
             .route(door::HUB.path, get(upgrade::hub))
             .route(door::SSE.path, get(stream::open))
+            .route_layer(from_fn_with_state(Arc::clone(&self.shared), arrivals::admit))
             .merge(crate::http::admin::routes_with_doors())
             .with_state(Arc::clone(self))
     }

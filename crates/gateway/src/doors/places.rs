@@ -16,7 +16,7 @@ impl Gate {
             return;
         }
         let opened = self.shared.limits.users.open(&identity.subject, self.user_connection(id));
-        self.shared.metrics.connections_per_user.observe(opened.connections as f64);
+        self.shared.metrics.limits.connections_per_user.observe(opened.connections as f64);
         if let Some(oldest) = opened.superseded
             && let Some(mailbox) = self.colleagues.get().and_then(|all| all.get(usize::from(oldest.gate)))
         {
@@ -35,7 +35,7 @@ impl Gate {
         if io.is_closing() {
             return;
         }
-        self.shared.metrics.superseded.inc();
+        self.shared.metrics.limits.superseded.inc();
         let most = self.shared.config.users.connections_max;
         let reason = format!("you opened more than {most} connections, and this was the oldest");
         if session.door.heartbeat == Heartbeat::Comment {

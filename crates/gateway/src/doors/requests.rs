@@ -93,7 +93,7 @@ impl Gate {
                 return self.complain_of(asked, io, session, error, id);
             }
             if let Err(error) = self.shared.limits.message(&identity, self.shared.clock.uptime()) {
-                self.shared.metrics.refused("user_messages");
+                self.shared.metrics.limits.refused("user_messages");
                 return self.complain_of(asked, io, session, error, id);
             }
         }

@@ -45,7 +45,7 @@ impl Doors {
     async fn open_stream(&self, parts: &Parts) -> Result<Response, Failure> {
         let params = Params::of(&parts.uri)?;
         let identity = identify(&self.shared, parts, params.text("user_id")?).await?;
-        self.shared.limits.stream(&identity).inspect_err(|_| self.shared.metrics.refused("user_connections"))?;
+        self.shared.limits.stream(&identity).inspect_err(|_| self.shared.metrics.limits.refused("user_connections"))?;
         let mut topics = Vec::new();
         for topic in start::topic_list(params.text("topics")?) {
             let name = readable(&identity, topic)

@@ -51,7 +51,7 @@ pub(super) async fn guard(State(shared): State<Arc<Shared>>, request: Request, n
 }
 
 fn refuse(shared: &Shared, headers: &HeaderMap) -> Response {
-    shared.metrics.refused("origin");
+    shared.metrics.limits.refused("origin");
     if shared.refusal_lines.take(&shared.clock).is_some() {
         let origin =
             headers.get(ORIGIN).map(|origin| String::from_utf8_lossy(origin.as_bytes()).chars().take(200).collect::<String>());

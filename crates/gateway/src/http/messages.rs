@@ -31,7 +31,7 @@ pub(super) async fn send(State(shared): State<Arc<Shared>>, request: Request) ->
     let params = Params::of(&parts.uri)?;
     // Who it is comes before the first byte of the body is read.
     let identity = identify(&shared, &parts, params.text("user_id")?).await?;
-    shared.limits.message(&identity, shared.clock.uptime()).inspect_err(|_| shared.metrics.refused("user_messages"))?;
+    shared.limits.message(&identity, shared.clock.uptime()).inspect_err(|_| shared.metrics.limits.refused("user_messages"))?;
     let bytes_max = shared.config.users.message_bytes_max;
     let too_large = |failure: Failure| match failure.error().code {
         ErrorCode::TooLarge => {

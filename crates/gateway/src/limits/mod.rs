@@ -2,15 +2,20 @@
 //!
 //! Every table here is bounded, and none forgets somebody's count because others came: see each for how.
 
+mod addresses;
 mod messages;
+mod rate;
 mod users;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use towline_auth::{Identity, IdentityKind};
 use towline_protocol::{ErrorBody, ErrorCode};
 
+pub use addresses::{AddressLimits, AddressPlace, Arrived};
 pub use messages::MessageRate;
+pub use rate::Rate;
 pub use users::{Opened, UserConnection, UserConnections};
 
 use crate::config::Config;
@@ -18,6 +23,8 @@ use crate::config::Config;
 /// The limits of one server, and what has been used of them.
 #[derive(Debug)]
 pub struct Limits {
+    /// The connections of each address.
+    pub addresses: Arc<AddressLimits>,
     /// The connections of each user.
     pub users: UserConnections<UserConnection>,
     messages: MessageRate,
@@ -28,6 +35,7 @@ impl Limits {
     #[must_use]
     pub fn new(config: &Config) -> Self {
         Self {
+            addresses: Arc::new(AddressLimits::new(&config.addresses, &config.proxies)),
             users: UserConnections::new(config.users.connections_max),
             messages: MessageRate::new(config.users.messages_per_minute_max),
         }

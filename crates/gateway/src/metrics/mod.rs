@@ -6,6 +6,7 @@
 mod access;
 mod clients;
 mod labels;
+mod limits;
 mod process;
 mod scrape;
 
@@ -18,7 +19,8 @@ use towline_protocol::{ErrorCode, PublishResult};
 
 pub use access::AccessMetrics;
 pub use clients::ClientMetrics;
-use labels::{Close, Code, Door, DoorOutcome, Reason, Request, Route, State, Status};
+use labels::{Close, Code, Door, DoorOutcome, Request, Route, State, Status};
+pub use limits::LimitMetrics;
 
 /// All metrics that the gateway's own code counts. Fields are for hot paths: each is one atomic. Methods with labels take a read lock
 /// for the look-up; whoever calls one often keeps the returned handle.
@@ -67,10 +69,8 @@ pub struct Metrics {
     pub heartbeats: Counter,
     /// Tickets, revocations, re-checks.
     pub access: AccessMetrics,
-    /// Connections closed because their user opened newer ones.
-    pub superseded: Counter,
-    /// Connections that a user has with each one that is opened.
-    pub connections_per_user: Histogram,
+    /// What limits and policies refused.
+    pub limits: LimitMetrics,
     /// Clients as such.
     pub clients: ClientMetrics,
     /// Whether the log takes appends; set when somebody looks.
@@ -81,7 +81,6 @@ pub struct Metrics {
     errors: Family<Code, Counter>,
     closes: Family<Close, Counter>,
     auth_failures: Family<Code, Counter>,
-    refused: Family<Reason, Counter>,
     publish_results: Family<Status, Counter>,
     requests: Family<Request, Counter>,
     request_seconds: Family<Route, Histogram, fn() -> Histogram>,
@@ -89,8 +88,6 @@ pub struct Metrics {
 
 /// From 100 µs to 26 s, each bucket four times the one before: an fsync and a stuck disk both show.
 const SECONDS: [f64; 10] = [0.0001, 0.0004, 0.0016, 0.0064, 0.0256, 0.1024, 0.4096, 1.6384, 6.5536, 26.2144];
-/// From one tab to a user who is many.
-const CONNECTIONS: [f64; 8] = [1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0];
 /// From one event to ten million.
 const EVENTS: [f64; 8] = [1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6, 1e7];
 
@@ -133,8 +130,7 @@ impl Metrics {
             audit_failures: Counter::default(),
             heartbeats: Counter::default(),
             access: AccessMetrics::default(),
-            superseded: Counter::default(),
-            connections_per_user: Histogram::new(CONNECTIONS),
+            limits: LimitMetrics::default(),
             clients: ClientMetrics::default(),
             log_ready: Gauge::default(),
             connections: Family::default(),
@@ -143,7 +139,6 @@ impl Metrics {
             errors: Family::default(),
             closes: Family::default(),
             auth_failures: Family::default(),
-            refused: Family::default(),
             publish_results: Family::default(),
             requests: Family::default(),
             request_seconds: Family::new_with_constructor(seconds),
@@ -179,10 +174,7 @@ impl Metrics {
         own.register("errors", "Errors sent to clients by code", self.errors.clone());
         own.register("closes", "Connections closed by close code", self.closes.clone());
         own.register("auth_failures", "Credentials refused by code", self.auth_failures.clone());
-        own.register("refused", "Connections, requests and messages refused by policy or limit, by reason", self.refused.clone());
-        own.register("superseded", "Connections closed because their user opened newer ones", self.superseded.clone());
-        let per_user = self.connections_per_user.clone();
-        own.register("connections_per_user", "Connections of a user, counted at each one opened", per_user);
+        self.limits.register(own);
         own.register("stalled", "Connections closed for accepting no bytes", self.stalled.clone());
         own.register("audit_failures", "Audit events that could not be stored", self.audit_failures.clone());
         own.register("heartbeats", "Pings sent to silent clients", self.heartbeats.clone());
@@ -222,11 +214,6 @@ impl Metrics {
     /// Counts a refused credential.
     pub fn auth_failure(&self, code: ErrorCode) {
         self.auth_failures.get_or_create(&Code { code: code.as_str() }).inc();
-    }
-
-    /// Counts what a policy or limit refused: `origin`, `address_rate` …
-    pub fn refused(&self, reason: &'static str) {
-        self.refused.get_or_create(&Reason { reason }).inc();
     }
 
     /// Counts what became of published events.

@@ -1,6 +1,7 @@
 //! Networks as operators write them: `10.0.0.0/8, 2001:db8::/32, 192.0.2.7`.
 
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use crate::config::Value;
 
@@ -28,6 +29,15 @@ impl Networks {
     #[must_use]
     pub fn contain_everybody(&self) -> bool {
         self.0.iter().any(|network| network.prefix == 0)
+    }
+}
+
+impl FromStr for Networks {
+    type Err = String;
+
+    /// As [`Value::read`], for code.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::read(text).ok_or_else(|| format!("expected {}", Self::EXPECTED))
     }
 }
 

@@ -17,6 +17,7 @@ mod heartbeat;
 mod hostile_clients;
 mod hub_door;
 mod inbox;
+mod ip_limits;
 mod join;
 mod memory_log;
 mod native_door;

@@ -1,5 +1,6 @@
 //! The sections of the configuration, one file each: plain values with their defaults, and their rows of the table of settings.
 
+pub(super) mod addresses;
 pub(super) mod admin;
 pub(super) mod auth;
 pub(super) mod drain;

@@ -50,7 +50,7 @@ pub(super) async fn publish(State(shared): State<Arc<Shared>>, request: Request)
     let atomic = params.flag("atomic")?;
     // Who it is comes before the first byte of the body is read.
     let identity = identify(&shared, &parts, params.text("user_id")?).await?;
-    shared.limits.message(&identity, shared.clock.uptime()).inspect_err(|_| shared.metrics.refused("user_messages"))?;
+    shared.limits.message(&identity, shared.clock.uptime()).inspect_err(|_| shared.metrics.limits.refused("user_messages"))?;
     if is_ndjson(&parts.headers, &CONTENT_TYPE) {
         if atomic {
             return Err(Failure::parameter(
