@@ -15,6 +15,10 @@ pub enum AuthError {
     Invalid(InvalidReason),
     /// It was good, and an operator ended it before its time. A fresh one may be good.
     Revoked,
+    /// The application was asked about this user and says no.
+    Barred,
+    /// The application was to be asked about this user and does not answer. The same credential may succeed later.
+    Undecided,
     /// The issuer's keys cannot be had at present. The same credential may succeed later.
     KeysUnavailable,
 }
@@ -35,7 +39,8 @@ impl AuthError {
             Self::Missing => ErrorCode::Unauthorized,
             Self::Expired => ErrorCode::TokenExpired,
             Self::NotYetValid | Self::Revoked | Self::Invalid(_) => ErrorCode::InvalidToken,
-            Self::KeysUnavailable => ErrorCode::Unavailable,
+            Self::Barred => ErrorCode::Forbidden,
+            Self::KeysUnavailable | Self::Undecided => ErrorCode::Unavailable,
         }
     }
 
@@ -43,7 +48,8 @@ impl AuthError {
     #[must_use]
     pub fn close_code(self) -> CloseCode {
         match self {
-            Self::KeysUnavailable => CloseCode::TryLater,
+            Self::KeysUnavailable | Self::Undecided => CloseCode::TryLater,
+            Self::Barred => CloseCode::Forbidden,
             Self::Missing | Self::Expired | Self::NotYetValid | Self::Revoked | Self::Invalid(_) => CloseCode::Unauthorized,
         }
     }
@@ -57,6 +63,8 @@ impl AuthError {
             Self::NotYetValid => "the token is not valid yet",
             Self::Revoked => "the credential was revoked; sign in again",
             Self::Invalid(reason) => reason.text(),
+            Self::Barred => "the application does not let this user in",
+            Self::Undecided => "the application does not say whether this user may come in; try again later",
             Self::KeysUnavailable => "the issuer's keys cannot be fetched at present; try again later",
         }
     }
@@ -71,7 +79,7 @@ impl AuthError {
             Self::NotYetValid => {
                 "the token is not valid yet (nbf or iat lies in the future); check the clocks of its issuer and of this server"
             }
-            Self::Expired | Self::Revoked | Self::Invalid(_) | Self::KeysUnavailable => self.close_reason(),
+            _ => self.close_reason(),
         }
     }
 }
@@ -162,8 +170,15 @@ mod tests {
 
     #[test]
     fn every_close_reason_fits_into_a_close_frame() {
-        let all =
-            [AuthError::Missing, AuthError::Expired, AuthError::NotYetValid, AuthError::Revoked, AuthError::KeysUnavailable];
+        let all = [
+            AuthError::Missing,
+            AuthError::Expired,
+            AuthError::NotYetValid,
+            AuthError::Revoked,
+            AuthError::Barred,
+            AuthError::Undecided,
+            AuthError::KeysUnavailable,
+        ];
         for error in all.into_iter().chain(InvalidReason::ALL.iter().map(|r| AuthError::Invalid(*r))) {
             assert!(error.close_reason().len() <= 123, "{error:?}");
         }

@@ -3,7 +3,7 @@
 //! A credential is a JWT, checked against an issuer's published keys or a shared secret, or a service key. The rules are those of RFC 8725
 //! (JWT best current practices), and each lesson that other systems paid for is a test named after it.
 //!
-//! What it does not do: it opens no socket but to the configured key addresses, knows no HTTP framework and no door, keeps no
+//! What it does not do: it opens no socket but to the configured key addresses and to the application, where that is asked, knows no HTTP framework and no door, keeps no
 //! sessions, and decides nothing about open connections: it says when an identity ends, the gateway acts on it.
 //!
 //! Invariants:
@@ -35,6 +35,7 @@ mod algorithm;
 mod authenticator;
 mod claims;
 mod config;
+mod delegation;
 mod error;
 pub mod extract;
 mod grant;
@@ -56,6 +57,7 @@ pub use algorithm::SigningAlgorithm;
 pub use authenticator::{AuthMode, Authenticator};
 pub use claims::{ClaimPath, SUBJECT_BYTES_MAX};
 pub use config::{AuthConfig, AuthConfigError, AuthProblem, ClaimNames, SharedSecret};
+pub use delegation::{Action, Answer, AnswerError, AskError, Delegation, DelegationConfig, DelegationStats, Question};
 pub use error::{AuthError, InvalidReason};
 pub use grant::{GrantCondition, GrantRule};
 pub use identity::{Identity, IdentityKind};
