@@ -288,7 +288,8 @@ mod tests {
         assert!(fault(&tickets, &mine[49], None).is_none() && fault(&tickets, &bobs[0].text, None).is_none());
         clock.advance(Duration::from_secs(30));
         assert!(tickets.issue(&who("carol"), None).is_ok());
-        assert_eq!((tickets.len(), tickets.state.lock().by_user.len(), tickets.state.lock().by_hash.len()), (1, 1, 1));
+        let state = tickets.state.lock();
+        assert_eq!((state.tickets.len(), state.by_user.len(), state.by_hash.len()), (1, 1, 1));
     }
 
     // proves: C1
