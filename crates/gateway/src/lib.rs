@@ -16,6 +16,7 @@ pub mod publish;
 mod revocations;
 pub mod server;
 pub mod shared;
+pub mod webhook;
 
 pub use config::Config;
 pub use metrics::Metrics;

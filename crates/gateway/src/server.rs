@@ -28,6 +28,7 @@ use crate::http;
 use crate::limits::{AddressLimits, AddressPlace};
 use crate::revocations;
 use crate::shared::Shared;
+use crate::webhook::Webhook;
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +50,9 @@ pub enum StartError {
     /// The system gives no threads or readiness queues.
     #[error("cannot start the socket workers: {0}")]
     Workers(std::io::Error),
+    /// The webhook's settings cannot be used.
+    #[error("{0}: {1}")]
+    Webhook(&'static str, String),
 }
 
 /// A running gateway.
@@ -60,6 +64,7 @@ pub struct Server {
     accepting: JoinHandle<()>,
     leaving: watch::Sender<bool>,
     connections: Place,
+    webhook: Option<Webhook>,
 }
 
 /// Counts a connection as long as it lives, and is handed from the HTTP connection to what it becomes.
@@ -128,6 +133,7 @@ impl Server {
         let listener = TcpListener::bind(wanted).await.map_err(|source| StartError::Listen { address: wanted, source })?;
         let address = listener.local_addr().map_err(|source| StartError::Listen { address: wanted, source })?;
         let (doors, reactor) = Doors::start(&shared).map_err(StartError::Workers)?;
+        let webhook = Webhook::start(&shared, doors.hub()).map_err(|(key, why)| StartError::Webhook(key, why))?;
         let router = http::router_with(Arc::clone(&shared), doors.routes());
         let (leaving, left) = watch::channel(false);
         let connections = Place::default();
@@ -139,7 +145,7 @@ impl Server {
             left,
         };
         let accepting = tokio::spawn(accept.run(listener));
-        Ok(Self { address, shared, doors, reactor, accepting, leaving, connections })
+        Ok(Self { address, shared, doors, reactor, accepting, leaving, connections, webhook })
     }
 
     /// Where it listens: the real port, if port 0 was asked for.
@@ -169,20 +175,29 @@ impl Server {
 
     /// Leaves in good order: stops accepting, sends every client away over the drain window, finishes the appends, closes the log.
     /// Takes at most `drain.timeout` and what the log needs.
-    pub async fn drain(self) {
+    pub async fn drain(mut self) {
         self.shared.begin_drain();
         self.accepting.abort();
         let _ = self.leaving.send(true);
         self.doors.drain();
+        let webhook = self.webhook.take();
         let everybody_left = async {
             while self.open_connections() > 0 {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        if tokio::time::timeout(self.shared.config.drain.timeout, everybody_left).await.is_err() {
-            let open = self.open_connections();
-            tracing::warn!(open, "connections were still open when the drain time-out ended");
-        }
+        let gone = async {
+            if tokio::time::timeout(self.shared.config.drain.timeout, everybody_left).await.is_err() {
+                let open = self.open_connections();
+                tracing::warn!(open, "connections were still open when the drain time-out ended");
+            }
+        };
+        let delivered = async {
+            if let Some(webhook) = webhook {
+                webhook.drained().await;
+            }
+        };
+        tokio::join!(gone, delivered);
         self.shared.log.close().await;
         self.stop().await;
     }
@@ -191,6 +206,7 @@ impl Server {
     pub async fn stop(self) {
         self.accepting.abort();
         let _ = self.leaving.send(true);
+        drop(self.webhook);
         let reactor = self.reactor;
         if tokio::task::spawn_blocking(move || reactor.stop()).await.is_err() {
             tracing::error!("the socket workers could not be stopped");

@@ -1,7 +1,7 @@
 //! What every door and handler of one server shares.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use towline_auth::{AdminKeys, AuthConfigError, Authenticator, Tickets};
@@ -19,6 +19,7 @@ use crate::origins::OriginPolicy;
 use crate::peers::TrustedProxies;
 use crate::publish::{self, Prepared};
 use crate::revocations::Journal;
+use crate::webhook;
 
 /// Enough to see who is refused, and no way to fill a disk.
 const REFUSAL_LINES_PER_SECOND_MAX: u32 = 1;
@@ -47,6 +48,8 @@ pub struct Shared {
     pub limits: Limits,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// The running webhook, if there is one.
+    pub(crate) webhook: OnceLock<webhook::Handle>,
     /// Free KiB of `rest.publish_bytes_max`.
     publish_kib: Arc<Semaphore>,
     /// Lines of published events in the process's log.
@@ -82,6 +85,7 @@ impl Shared {
             auth,
             metrics: Arc::new(Metrics::new()),
             refusal_lines: LineRate::new(REFUSAL_LINES_PER_SECOND_MAX),
+            webhook: OnceLock::new(),
             draining: watch::Sender::new(false),
             drain_asked: watch::Sender::new(false),
         }))

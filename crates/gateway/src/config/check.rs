@@ -11,6 +11,7 @@ use towline_clock::Clock;
 use super::problem::{Problem, Source};
 use super::{Config, Environment};
 use crate::origins::OriginPattern;
+use crate::webhook::Caller;
 
 /// Where the values came from, and where problems and warnings go.
 struct Check<'a> {
@@ -45,6 +46,7 @@ pub(super) fn check(
     proxies(config, &mut check);
     origins(config, &mut check);
     users(config, &check);
+    webhook(config, &mut check);
 }
 
 /// Decides whether this is development mode, and refuses it where others could reach it.
@@ -154,6 +156,27 @@ fn sockets(config: &mut Config, check: &mut Check<'_>) {
             "drain.window",
             "must not be longer than drain.timeout, or clients are cut off before they are told to leave",
         );
+    }
+}
+
+/// Has the webhook's settings judged by the code that uses them.
+fn webhook(config: &Config, check: &mut Check<'_>) {
+    let webhook = &config.webhook;
+    if let Err((key, why)) = Caller::new(config, &Clock::system()) {
+        check.problem(key, why);
+    }
+    if webhook.url.is_none() && !webhook.secrets.is_empty() {
+        check.warnings.push("webhook.secret has no effect without webhook.url".to_owned());
+    }
+    if webhook.retry_delay > webhook.retry_delay_max {
+        check.problem("webhook.retry_delay_max", "must not be shorter than webhook.retry_delay");
+    }
+    if webhook.waiting_per_user_max > webhook.waiting_max {
+        check.problem("webhook.waiting_per_user_max", "must not exceed webhook.waiting_max");
+    }
+    let kept = config.log.policies().of(towline_protocol::TopicName::all_inboxes().as_str()).retention.age_max;
+    if webhook.url.is_some() && kept.is_some_and(|kept| kept <= webhook.retry_for) {
+        check.warnings.push("webhook.retry_for is not shorter than the retention of inbox:*: the log may trim messages before they are delivered or become dead letters".to_owned());
     }
 }
 

@@ -40,6 +40,7 @@ pub use sections::rest::RestSettings;
 pub use sections::sockets::SocketSettings;
 pub use sections::tickets::TicketSettings;
 pub use sections::users::UserSettings;
+pub use sections::webhook::WebhookSettings;
 pub use setting::{Alias, Given, Meaning, Setting};
 pub use table::settings;
 pub(crate) use value::Value;
@@ -79,6 +80,8 @@ pub struct Config {
     pub addresses: AddressSettings,
     /// One-time tickets.
     pub tickets: TicketSettings,
+    /// Handing messages to the application.
+    pub webhook: WebhookSettings,
     /// What the process says about itself.
     pub logging: LoggingSettings,
 }
@@ -102,6 +105,7 @@ impl Default for Config {
             users: UserSettings::default(),
             addresses: AddressSettings::default(),
             tickets: TicketSettings::default(),
+            webhook: WebhookSettings::default(),
             logging: LoggingSettings::default(),
         }
     }

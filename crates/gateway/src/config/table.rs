@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use super::sections::{addresses, admin, auth, drain, events, log, logging, origins, proxies, rest, sockets, tickets, users};
+use super::sections::{
+    addresses, admin, auth, drain, events, log, logging, origins, proxies, rest, sockets, tickets, users, webhook,
+};
 use super::setting::Meaning::Same;
 use super::setting::Setting;
 
@@ -35,6 +37,7 @@ pub fn settings() -> Vec<Setting> {
         users::rows(),
         addresses::rows(),
         tickets::rows(),
+        webhook::rows(),
         logging::rows(),
     ];
     sections.into_iter().flatten().collect()

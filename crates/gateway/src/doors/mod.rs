@@ -121,6 +121,12 @@ impl Doors {
         &self.shared
     }
 
+    /// Where topics are watched.
+    #[must_use]
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
     /// How many topics are watched.
     #[must_use]
     pub fn watched_topics(&self) -> usize {

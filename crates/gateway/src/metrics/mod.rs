@@ -9,6 +9,7 @@ mod labels;
 mod limits;
 mod process;
 mod scrape;
+mod webhook;
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -21,6 +22,7 @@ pub use access::AccessMetrics;
 pub use clients::ClientMetrics;
 use labels::{Close, Code, Door, DoorOutcome, Request, Route, State, Status};
 pub use limits::LimitMetrics;
+pub use webhook::WebhookMetrics;
 
 /// All metrics that the gateway's own code counts. Fields are for hot paths: each is one atomic. Methods with labels take a read lock
 /// for the look-up; whoever calls one often keeps the returned handle.
@@ -75,6 +77,8 @@ pub struct Metrics {
     pub clients: ClientMetrics,
     /// Whether the log takes appends; set when somebody looks.
     pub log_ready: Gauge,
+    /// The webhook.
+    pub webhook: WebhookMetrics,
     connections: Family<Door, Gauge>,
     opened: Family<Door, Counter>,
     handshakes: Family<DoorOutcome, Counter>,
@@ -133,6 +137,7 @@ impl Metrics {
             limits: LimitMetrics::default(),
             clients: ClientMetrics::default(),
             log_ready: Gauge::default(),
+            webhook: WebhookMetrics::new(),
             connections: Family::default(),
             opened: Family::default(),
             handshakes: Family::default(),
@@ -181,6 +186,7 @@ impl Metrics {
         own.register("http_requests", "HTTP requests by method, route and status", self.requests.clone());
         own.register("http_request_seconds", "Time to a request's answer by route", self.request_seconds.clone());
         self.access.register(own);
+        self.webhook.register(own);
         self.registry = registry;
     }
 

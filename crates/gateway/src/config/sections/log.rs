@@ -74,8 +74,9 @@ impl LogSettings {
     /// As the log's engines take it.
     #[must_use]
     pub fn policies(&self) -> towline_log::Policies {
+        let given = self.topics.iter().map(|rule| (rule.pattern.clone(), rule.policy));
         towline_log::Policies {
-            rules: own_topics().chain(self.topics.iter().map(|rule| (rule.pattern.clone(), rule.policy))).collect(),
+            rules: own_topics().chain(given).chain(dead_letters()).collect(),
             fallback: TopicPolicy { durability: self.durability, retention: self.retention },
             dedup_window: self.dedup_window,
             dedup_ids_max: self.dedup_ids_max,
@@ -86,9 +87,20 @@ impl LogSettings {
 
 /// What nobody may configure away: state of the server that must be there after a restart, however old it is.
 fn own_topics() -> impl Iterator<Item = (TopicPattern, TopicPolicy)> {
-    let kept =
-        TopicPolicy { durability: Durability::Fsync, retention: Retention { age_max: None, events_max: None, bytes_max: None } };
-    [crate::revocations::TOPIC].into_iter().filter_map(move |name| Some((TopicPattern::new(name).ok()?, kept)))
+    let everything = Retention { age_max: None, events_max: None, bytes_max: None };
+    // The webhook's progress is upserts, of which only the newest counts.
+    let upserts = Retention { events_max: Some(1_000), ..everything };
+    let kept = [(crate::revocations::TOPIC, everything), ("towline:webhook", upserts)];
+    kept.into_iter().filter_map(|(name, retention)| {
+        Some((TopicPattern::new(name).ok()?, TopicPolicy { durability: Durability::Fsync, retention }))
+    })
+}
+
+/// What dead letters have unless the configured rules say something else: a month, so that nobody has to redrive them over a week-end.
+fn dead_letters() -> Option<(TopicPattern, TopicPolicy)> {
+    let events_max = Some(2 * crate::webhook::LETTERS_MAX as u64);
+    let retention = Retention { age_max: Some(Duration::from_secs(30 * 24 * 3600)), events_max, bytes_max: None };
+    Some((TopicPattern::new("dead-letter:*").ok()?, TopicPolicy { durability: Durability::Fsync, retention }))
 }
 
 /// Durability and retention of the topics that a pattern matches: an entry of `[[log.topics]]`.

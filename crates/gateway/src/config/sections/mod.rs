@@ -13,6 +13,7 @@ pub(super) mod rest;
 pub(super) mod sockets;
 pub(super) mod tickets;
 pub(super) mod users;
+pub(super) mod webhook;
 
 /// Where the server runs; a few defaults and warnings depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
