@@ -7,6 +7,7 @@ mod admin_paths;
 mod asyncapi;
 mod openapi;
 mod schema;
+mod webhook_paths;
 
 use schemars::JsonSchema;
 use schemars::generate::{SchemaGenerator, SchemaSettings};

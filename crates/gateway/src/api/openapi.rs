@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::admin_paths::admin_paths;
 use super::schema::{Envelope, FeedEvent, PublishEvent};
+use super::webhook_paths::webhook_paths;
 use super::{Schemas, info};
 use crate::http::{ActivityPage, ErrorAnswer, EventsPage, Health, PublishAnswer, ReplayPage};
 
@@ -59,11 +60,11 @@ pub(super) fn refer(names: &[(&str, &str)]) -> Map<String, Value> {
         .collect()
 }
 
-const READ_ERRORS: [(&str, &str); 4] =
+pub(super) const READ_ERRORS: [(&str, &str); 4] =
     [("400", "BadRequest"), ("401", "Unauthorized"), ("403", "Forbidden"), ("503", "Unavailable")];
 
 /// A route that gives JSON.
-fn read(summary: &str, description: &str, tag: &str, parameters: Value, schema: Value) -> Value {
+pub(super) fn read(summary: &str, description: &str, tag: &str, parameters: Value, schema: Value) -> Value {
     let mut responses = refer(&READ_ERRORS);
     responses
         .insert("200".into(), json!({ "description": "One page.", "content": { "application/json": { "schema": schema } } }));
@@ -78,7 +79,7 @@ pub(super) fn text() -> Value {
     json!({ "type": "string" })
 }
 
-fn limit(default: u32, most: u32) -> Value {
+pub(super) fn limit(default: u32, most: u32) -> Value {
     query("limit", "How many at most.", json!({ "type": "integer", "minimum": 1, "maximum": most, "default": default }))
 }
 
@@ -139,6 +140,7 @@ fn paths(schemas: &mut Schemas) -> Value {
         paths.extend(for_operators(schemas));
         paths.extend(admin_paths(schemas));
         paths.extend(super::access::routes(schemas));
+        paths.extend(webhook_paths(schemas));
     }
     paths
 }

@@ -9,6 +9,8 @@ use std::time::Duration;
 use rustix::process::{Resource, getrlimit};
 use towline::Config;
 use towline::config::auth_config;
+use towline::webhook::Caller;
+use towline::webhook::retry_after::http_date_ms;
 use towline_clock::Clock;
 
 use super::EXIT_CONFIG;
@@ -72,6 +74,7 @@ pub fn run(flags: ConfigFlags) -> anyhow::Result<ExitCode> {
     findings.push(wall_clock(&clock));
     findings.extend(backlog());
     findings.extend(issuers(&config, &clock));
+    findings.extend(webhook(&config, &clock));
     let mut text = String::new();
     for Finding { level, what, text: said } in &findings {
         let mark = match level {
@@ -256,11 +259,22 @@ async fn issuer_keys(url: &str, clock: &Clock) -> Finding {
     }
 }
 
-/// `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 section 5.6.7) in Unix milliseconds.
-fn http_date_ms(text: &str) -> Option<u64> {
-    let text = text.trim().strip_suffix("GMT")?;
-    let at = time::OffsetDateTime::parse(&format!("{text}+0000"), &time::format_description::well_known::Rfc2822).ok()?;
-    u64::try_from(at.unix_timestamp()).ok()?.checked_mul(1000)
+/// Whether the webhook's target can be reached from here, at an address that it may have. It gets no message.
+fn webhook(config: &Config, clock: &Clock) -> Option<Finding> {
+    let caller = match Caller::new(config, clock) {
+        Ok(caller) => caller?,
+        Err((key, why)) => return Some(Finding::new(Level::Fail, "webhook", format!("{key}: {why}"))),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+    let host = caller.host();
+    Some(match runtime.block_on(caller.probe()) {
+        Ok(status) => Finding::new(Level::Ok, "webhook", format!("{host} answers (HEAD: {status})")),
+        Err(why) => Finding::new(
+            Level::Warn,
+            "webhook",
+            format!("{host}: {why}; messages wait in the log until it can be reached, for webhook.retry_for at most"),
+        ),
+    })
 }
 
 fn bytes(count: u64) -> String {
@@ -271,12 +285,6 @@ fn bytes(count: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn dates_of_http_are_read() {
-        assert_eq!(http_date_ms("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777_000));
-        assert_eq!(http_date_ms("yesterday"), None);
-    }
 
     #[test]
     fn a_directory_is_judged_by_its_nearest_parent_and_left_clean() {

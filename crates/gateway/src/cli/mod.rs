@@ -11,6 +11,7 @@ mod serve;
 mod settings;
 mod subscribe;
 mod token;
+mod webhook;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -68,6 +69,9 @@ enum Command {
     Config(config::Command),
     /// Look for what would keep a server from running well here: limits, disk, clock, port, configuration.
     Doctor(ConfigFlags),
+    /// See and repeat what the webhook could not deliver.
+    #[command(subcommand)]
+    Webhook(webhook::Command),
     /// Print a completion script for a shell.
     Completions(completions::Args),
     /// Print the OpenAPI document of the HTTP interface.
@@ -88,6 +92,7 @@ impl Cli {
             Command::Token(command) => token::run(command),
             Command::Config(command) => config::run(command),
             Command::Doctor(flags) => doctor::run(flags),
+            Command::Webhook(command) => in_runtime(webhook::run(command)),
             Command::Completions(args) => completions::run(&args),
             Command::Openapi => print(&api::to_text(&api::openapi())),
             Command::Asyncapi => print(&api::to_text(&api::asyncapi())),

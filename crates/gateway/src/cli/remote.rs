@@ -1,10 +1,16 @@
 //! Which server a command talks to, and as whom.
 
-use anyhow::Context as _;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
 use towline_client::{Client, Settings};
 
 /// Where `towline serve` and `towline dev` listen if nothing else is said.
 pub const URL_DEFAULT: &str = "http://127.0.0.1:8080";
+
+/// How long a server may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Options of every command that talks to a running server.
 #[derive(Debug, clap::Args)]
@@ -26,13 +32,48 @@ impl Remote {
     /// # Errors
     /// The address or the token cannot be used.
     pub fn client(self, token_names: &[&str], settings: Settings) -> anyhow::Result<Client> {
-        let url = self.url.or_else(|| variable("TOWLINE_URL")).unwrap_or_else(|| URL_DEFAULT.to_owned());
+        let url = self.base_url();
         let token = self.token.or_else(|| token_names.iter().find_map(|name| variable(name)));
         let mut builder = Client::builder(url).token(token).settings(settings);
         if let Some(user) = self.user {
             builder = builder.user(user);
         }
         builder.build().context("cannot reach a server like this")
+    }
+
+    fn base_url(&self) -> String {
+        self.url.clone().or_else(|| variable("TOWLINE_URL")).unwrap_or_else(|| URL_DEFAULT.to_owned())
+    }
+
+    /// What a route of the REST interface answers to a service.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or refuses; then the text is the server's.
+    pub async fn get(&self, target: &str) -> anyhow::Result<Value> {
+        self.ask(reqwest::Client::new().get(self.at(target))).await
+    }
+
+    /// The same for a route that changes something.
+    ///
+    /// # Errors
+    /// As [`Remote::get`].
+    pub async fn post(&self, target: &str, body: Value) -> anyhow::Result<Value> {
+        self.ask(reqwest::Client::new().post(self.at(target)).json(&body)).await
+    }
+
+    fn at(&self, target: &str) -> String {
+        format!("{}{target}", self.base_url().trim_end_matches('/'))
+    }
+
+    async fn ask(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
+        let token = self.token.clone().or_else(|| ["TOWLINE_KEY", "TOWLINE_TOKEN"].iter().find_map(|name| variable(name)));
+        let request = if let Some(token) = token { request.bearer_auth(token) } else { request };
+        let answer = request.timeout(ANSWER_TIMEOUT).send().await.map_err(reqwest::Error::without_url);
+        let answer = answer.with_context(|| format!("no answer from {}", self.base_url()))?;
+        let status = answer.status();
+        let body: Value = answer.json().await.with_context(|| format!("{} answers {status} and no JSON", self.base_url()))?;
+        ensure!(status.is_success(), "{status}: {}", body["error"]["message"].as_str().unwrap_or("no reason given"));
+        Ok(body)
     }
 }
 

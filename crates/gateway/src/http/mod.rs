@@ -17,6 +17,7 @@ pub(crate) mod params;
 mod publish;
 mod replay;
 mod tickets;
+mod webhook;
 
 #[cfg(test)]
 mod tests;
@@ -40,6 +41,7 @@ pub use messages::MessageAnswer;
 pub use publish::PublishAnswer;
 pub use replay::ReplayPage;
 pub use tickets::{TicketAnswer, TicketRequest};
+pub use webhook::{DeadLetterView, DeadLettersPage, RedriveRequest, Resumed};
 
 use crate::shared::Shared;
 
@@ -58,6 +60,9 @@ pub fn router_with(shared: Arc<Shared>, doors: Router<Arc<Shared>>) -> Router {
         .route("/api/v1/agents/events", get(feed::events))
         .route("/api/v1/agents/activity", get(feed::activity))
         .route("/api/ws/replay", get(replay::replay))
+        .route("/api/v1/webhook/dead-letters", get(webhook::dead_letters))
+        .route("/api/v1/webhook/redrive", post(webhook::redrive))
+        .route("/api/v1/webhook/resume", post(webhook::resume))
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))

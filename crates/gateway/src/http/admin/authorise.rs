@@ -37,6 +37,11 @@ pub(crate) fn require_full(shared: &Shared, parts: &Parts) -> Result<Admin, Fail
     require(shared, parts, AdminRole::Full)
 }
 
+/// Whether a request shows an admin key, for routes that others may use too. Counts and refuses nothing.
+pub(crate) fn shows_key(shared: &Shared, parts: &Parts) -> bool {
+    credential(parts).is_some_and(|credential| shared.admin_keys.find(&credential).is_some())
+}
+
 fn require(shared: &Shared, parts: &Parts, role: AdminRole) -> Result<Admin, Failure> {
     if shared.admin_keys.is_empty() {
         return Err(no_such_route(&parts.uri));

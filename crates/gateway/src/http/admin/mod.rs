@@ -17,7 +17,7 @@ use axum::Router;
 use axum::routing::{get, post};
 
 pub use audit::AuditPage;
-pub(crate) use authorise::{Admin, require_full, require_read};
+pub(crate) use authorise::{Admin, require_full, require_read, shows_key};
 pub use connections::{ClosedPage, ConnectionDetail, ConnectionsPage, SlowestPage};
 pub use disconnect::{DisconnectRequest, Disconnected, Draining};
 pub use revocations::{RevocationEntry, RevocationList, RevocationRequest};
