@@ -1,5 +1,6 @@
 //! A message that did not arrive in one piece. Its buffer grows with the bytes that really arrived, never with what a header announces.
 
+use crate::deflate::inflate;
 use crate::error::ProtocolError;
 use crate::message::Message;
 
@@ -7,6 +8,11 @@ use crate::message::Message;
 pub(crate) enum Assembly {
     Text(Text),
     Binary(Vec<u8>),
+    /// Compressed, until the last piece is in: only then is it inflated, so that no inflater waits with it.
+    Compressed {
+        bytes: Vec<u8>,
+        is_text: bool,
+    },
 }
 
 /// Text checked as it arrives (RFC 6455 section 8.1): the first impossible byte fails, not the end of the message.
@@ -19,11 +25,21 @@ pub(crate) struct Text {
 }
 
 impl Assembly {
+    /// A message that came compressed and in one piece.
+    pub fn inflated(compressed: &[u8], is_text: bool, bytes_max: usize) -> Result<Self, ProtocolError> {
+        let bytes = inflate(compressed, bytes_max)?;
+        if !is_text {
+            return Ok(Self::Binary(bytes));
+        }
+        let whole = String::from_utf8(bytes).map_err(|_| ProtocolError::InvalidText)?;
+        Ok(Self::Text(Text { whole, ..Text::default() }))
+    }
+
     /// Payload bytes held.
     pub fn len(&self) -> usize {
         match self {
             Self::Text(text) => text.whole.len() + text.cut_len,
-            Self::Binary(bytes) => bytes.len(),
+            Self::Binary(bytes) | Self::Compressed { bytes, .. } => bytes.len(),
         }
     }
 
@@ -31,7 +47,7 @@ impl Assembly {
     pub fn heap_bytes(&self) -> usize {
         match self {
             Self::Text(text) => text.whole.capacity(),
-            Self::Binary(bytes) => bytes.capacity(),
+            Self::Binary(bytes) | Self::Compressed { bytes, .. } => bytes.capacity(),
         }
     }
 
@@ -39,26 +55,28 @@ impl Assembly {
     pub fn push(&mut self, piece: &[u8]) -> Result<(), ProtocolError> {
         match self {
             Self::Text(text) => text.push(piece),
-            Self::Binary(bytes) => {
+            Self::Binary(bytes) | Self::Compressed { bytes, .. } => {
                 bytes.extend_from_slice(piece);
                 Ok(())
             }
         }
     }
 
-    /// Called once the last piece is in: a text may not end within a character.
-    pub fn finish(&self) -> Result<(), ProtocolError> {
+    /// Called once the last piece is in: a text may not end within a character, and what is compressed is inflated to at most `bytes_max`.
+    pub fn finish(&mut self, bytes_max: usize) -> Result<(), ProtocolError> {
         match self {
-            Self::Text(text) if text.cut_len > 0 => Err(ProtocolError::InvalidText),
-            _ => Ok(()),
+            Self::Text(text) if text.cut_len > 0 => return Err(ProtocolError::InvalidText),
+            Self::Compressed { bytes, is_text } => *self = Self::inflated(bytes, *is_text, bytes_max)?,
+            _ => {}
         }
+        Ok(())
     }
 
     /// The message, once [`Assembly::finish`] found it whole.
     pub fn message(&self) -> Message<'_> {
         match self {
             Self::Text(text) => Message::Text(&text.whole),
-            Self::Binary(bytes) => Message::Binary(bytes),
+            Self::Binary(bytes) | Self::Compressed { bytes, .. } => Message::Binary(bytes),
         }
     }
 }

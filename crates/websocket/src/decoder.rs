@@ -9,7 +9,8 @@ use crate::message::Message;
 /// What a peer may make us hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The longest message, over all its fragments. A frame that would exceed it is refused from its header.
+    /// The longest message, over all its fragments. A frame that would exceed it is refused from its header; what inflates beyond it, while
+    /// it does.
     pub message_bytes_max: usize,
     /// The most frames that one message may come in: many tiny fragments are an attack on the processor. 0 counts as 1.
     pub fragments_max: u32,
@@ -27,6 +28,7 @@ impl Default for Limits {
 pub struct Decoder {
     partial: Option<Box<Partial>>,
     role: Role,
+    deflate: bool,
 }
 
 /// What arrived and is not yet handed out. `Decoder::partial` is `None` instead of an empty one of these.
@@ -72,7 +74,12 @@ impl Decoder {
     /// A decoder at the start of a stream.
     #[must_use]
     pub fn new(role: Role) -> Self {
-        Self { partial: None, role }
+        Self { partial: None, role, deflate: false }
+    }
+
+    /// From now on messages may be compressed: permessage-deflate was [agreed upon](crate::extensions).
+    pub fn allow_compressed(&mut self) {
+        self.deflate = true;
     }
 
     /// Takes bytes from the front of `input`, unmasking them in place, and returns the next whole message or control frame, in the order of
@@ -81,7 +88,8 @@ impl Decoder {
     /// A message that lies in one frame wholly inside `input` is returned as a slice of it. Any other is assembled inside, and its memory is
     /// released by the next call. Call until `None`, so that nothing stays behind.
     ///
-    /// How the bytes are cut into inputs never changes the outcome: an error comes with the first byte that makes it certain.
+    /// How the bytes are cut into inputs never changes the outcome: an error comes with the first byte that makes it certain; one inside a
+    /// compressed message, with its last.
     ///
     /// # Errors
     /// [`ProtocolError`] says which rule the peer broke. The rest of `input` is taken and all memory released; feed no more bytes.
@@ -109,7 +117,7 @@ impl Decoder {
     }
 
     /// Heap bytes held for what arrived in pieces; 0 when idle. At most twice the message limit plus a few hundred bytes, because buffers grow
-    /// by doubling.
+    /// by doubling. While a compressed message is inflated, its compressed form is held beside, once more as much.
     #[must_use]
     pub fn buffered_bytes(&self) -> usize {
         self.partial.as_ref().map_or(0, |partial| {
@@ -123,7 +131,7 @@ impl Decoder {
             if let Some(partial) = &mut self.partial
                 && partial.frame.is_some()
             {
-                if let Some(delivered) = partial.fill_frame(input)? {
+                if let Some(delivered) = partial.fill_frame(input, limits)? {
                     partial.delivered = Some(delivered);
                     return Ok(Step::Assembled);
                 }
@@ -136,6 +144,14 @@ impl Decoder {
             if whole {
                 let payload = take(input, header.payload_bytes);
                 mask::apply(payload, &mut { header.key });
+                if header.compressed {
+                    let is_text = header.opcode == Opcode::Text;
+                    let assembly = Assembly::inflated(payload, is_text, limits.message_bytes_max)?;
+                    let partial = self.partial.get_or_insert_default();
+                    partial.message = Some(OpenMessage { assembly, fragments: 1 });
+                    partial.delivered = Some(Delivered::Message);
+                    return Ok(Step::Assembled);
+                }
                 self.drop_if_empty();
                 return Ok(Step::InPlace(Message::from_frame(header.opcode, payload)?));
             }
@@ -149,6 +165,7 @@ impl Decoder {
         let held_bytes = message.map_or(0, |message| message.assembly.len());
         let expected = Expected {
             role: self.role,
+            deflate: self.deflate,
             in_message: message.is_some(),
             room_bytes: limits.message_bytes_max.saturating_sub(held_bytes),
             message_bytes_max: limits.message_bytes_max,
@@ -203,6 +220,9 @@ impl Partial {
     /// Starts a frame whose payload must be kept.
     fn open_frame(&mut self, header: &Header, limits: &Limits) -> Result<(), ProtocolError> {
         match header.opcode {
+            Opcode::Text | Opcode::Binary if header.compressed => {
+                self.open_message(Assembly::Compressed { bytes: Vec::new(), is_text: header.opcode == Opcode::Text });
+            }
             Opcode::Text => self.open_message(Assembly::Text(Text::default())),
             Opcode::Binary => self.open_message(Assembly::Binary(Vec::new())),
             _ => {}
@@ -225,7 +245,7 @@ impl Partial {
     }
 
     /// Moves what belongs to the open frame out of `input`. Says what is whole with it, if anything.
-    fn fill_frame(&mut self, input: &mut &mut [u8]) -> Result<Option<Delivered>, ProtocolError> {
+    fn fill_frame(&mut self, input: &mut &mut [u8], limits: &Limits) -> Result<Option<Delivered>, ProtocolError> {
         let Some(frame) = &mut self.frame else { return Ok(None) };
         let piece = take(input, frame.remaining_bytes.min(input.len()));
         mask::apply(piece, &mut frame.key);
@@ -243,7 +263,7 @@ impl Partial {
         } else if let Some(message) = &mut self.message {
             message.assembly.push(piece)?;
             if whole && fin {
-                message.assembly.finish()?;
+                message.assembly.finish(limits.message_bytes_max)?;
                 return Ok(Some(Delivered::Message));
             }
         }

@@ -1,13 +1,21 @@
 //! Writing frames. A frame is appended to the caller's buffer, so that many can go out in one write.
 
-use crate::header::{CONTROL_BYTES_MAX, FIN, MASKED, Opcode};
+use crate::header::{COMPRESSED, CONTROL_BYTES_MAX, FIN, MASKED, Opcode};
 use crate::mask;
+
+/// The bit that opcodes of control frames have.
+const CONTROL: u8 = 0x8;
 
 /// Appends the header of a final, unmasked frame, as a server sends it; exactly `payload_len` bytes of payload must follow.
 ///
 /// Control frames carry at most 125 bytes; a longer one is the caller's fault and would be refused by the peer.
 pub fn write_header(out: &mut Vec<u8>, opcode: Opcode, payload_len: usize) {
-    write_any_header(out, opcode, payload_len, 0);
+    write_any_header(out, FIN | opcode as u8, payload_len, 0);
+}
+
+/// The same for a message whose payload is compressed: what [`deflate`](crate::deflate()) gave must follow. Not for control frames.
+pub fn write_compressed_header(out: &mut Vec<u8>, opcode: Opcode, payload_len: usize) {
+    write_any_header(out, FIN | COMPRESSED | opcode as u8, payload_len, 0);
 }
 
 /// Appends a final, unmasked frame, as a server sends it. Control frames carry at most 125 bytes.
@@ -19,7 +27,7 @@ pub fn write_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
 /// Appends a final, masked frame, as a client sends it. Control frames carry at most 125 bytes. In the open internet the mask must be
 /// unpredictable for whoever chose the payload (RFC 6455 section 10.3).
 pub fn write_masked_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: [u8; 4]) {
-    write_any_header(out, opcode, payload.len(), MASKED);
+    write_any_header(out, FIN | opcode as u8, payload.len(), MASKED);
     out.extend_from_slice(&mask);
     let start = out.len();
     out.extend_from_slice(payload);
@@ -38,9 +46,9 @@ pub fn close_payload(code: u16, reason: &str) -> Vec<u8> {
     payload
 }
 
-fn write_any_header(out: &mut Vec<u8>, opcode: Opcode, payload_len: usize, masked: u8) {
-    debug_assert!(!opcode.is_control() || payload_len <= CONTROL_BYTES_MAX, "a {opcode} frame of {payload_len} bytes");
-    out.push(FIN | opcode as u8);
+fn write_any_header(out: &mut Vec<u8>, first_byte: u8, payload_len: usize, masked: u8) {
+    debug_assert!(first_byte & CONTROL == 0 || payload_len <= CONTROL_BYTES_MAX, "{first_byte:#04x} of {payload_len} bytes");
+    out.push(first_byte);
     // The guards make each conversion lossless.
     match payload_len {
         0..=125 => out.push(masked | payload_len as u8),

@@ -6,8 +6,9 @@ use crate::header::Opcode;
 /// connection. The text says which rule was broken and never contains payload, so it may be logged and sent as the close reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {
-    /// A reserved bit is set, though no extension was negotiated (RFC 6455 section 5.2). The value is the frame's first byte.
-    #[error("a reserved bit is set in the frame's first byte {0:#04x}, but no extension was negotiated")]
+    /// A reserved bit is set where no negotiated extension gives it a meaning (RFC 6455 section 5.2, RFC 7692 section 6). The value is the
+    /// frame's first byte.
+    #[error("a reserved bit is set in the frame's first byte {0:#04x}, and no negotiated extension explains it")]
     ReservedBits(u8),
     /// Opcodes 3–7 and 11–15 are reserved (section 5.2).
     #[error("opcode {0} is reserved")]
@@ -42,6 +43,9 @@ pub enum ProtocolError {
         /// The limit in force.
         bytes_max: usize,
     },
+    /// A compressed message does not inflate (RFC 7692 section 7.2.2).
+    #[error("a compressed message does not inflate")]
+    InvalidDeflate,
     /// The message has too many fragments.
     #[error("the message has more than the allowed {fragments_max} fragments")]
     TooManyFragments {
@@ -67,7 +71,7 @@ impl ProtocolError {
     #[must_use]
     pub fn close_code(&self) -> u16 {
         match self {
-            Self::InvalidText | Self::InvalidCloseReason => 1007,
+            Self::InvalidText | Self::InvalidCloseReason | Self::InvalidDeflate => 1007,
             Self::MessageTooBig { .. } | Self::TooManyFragments { .. } => 1009,
             _ => 1002,
         }

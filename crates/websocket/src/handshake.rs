@@ -1,7 +1,7 @@
 //! The server's side of the opening handshake (RFC 6455 section 4.2) as a function of a request's method, version and headers.
 //!
-//! Does not check `Origin` or credentials, choose a subprotocol, or agree to any extension: the caller does the first three, and leaving
-//! `Sec-WebSocket-Extensions` out of the answer refuses the last.
+//! Does not check `Origin` or credentials, or choose a subprotocol: the caller does. Extensions are [`crate::extensions`]' affair; leaving
+//! `Sec-WebSocket-Extensions` out of the answer refuses them.
 
 use std::fmt;
 
@@ -74,6 +74,9 @@ pub enum HandshakeError {
     /// `Sec-WebSocket-Protocol` is not a list of distinct tokens.
     #[error("Sec-WebSocket-Protocol must be a list of distinct tokens separated by commas")]
     Protocols,
+    /// `Sec-WebSocket-Extensions` is not a list of extensions with parameters.
+    #[error("Sec-WebSocket-Extensions must be a list of extensions with parameters (RFC 6455 section 9.1)")]
+    Extensions,
     /// More subprotocols than [`PROTOCOLS_MAX`].
     #[error("Sec-WebSocket-Protocol may offer at most {PROTOCOLS_MAX} subprotocols")]
     TooManyProtocols,
@@ -175,7 +178,7 @@ fn protocols(headers: &HeaderMap) -> Result<Vec<&str>, HandshakeError> {
 }
 
 /// RFC 9110 section 5.6.2.
-fn is_token_byte(byte: u8) -> bool {
+pub(crate) fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 

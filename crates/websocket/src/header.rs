@@ -11,6 +11,8 @@ pub(crate) const CONTROL_BYTES_MAX: usize = 125;
 
 pub(crate) const FIN: u8 = 0x80;
 pub(crate) const MASKED: u8 = 0x80;
+/// RSV1: the message is compressed (RFC 7692 section 6).
+pub(crate) const COMPRESSED: u8 = 0x40;
 const RESERVED: u8 = 0x70;
 
 /// Which end of the connection decodes.
@@ -76,6 +78,8 @@ impl fmt::Display for Opcode {
 /// What the frames before this one, and the limits, allow it to be.
 pub(crate) struct Expected {
     pub role: Role,
+    /// Compression was negotiated.
+    pub deflate: bool,
     /// A fragmented message is open.
     pub in_message: bool,
     /// Bytes that the open (or a new) message may still grow by.
@@ -88,6 +92,8 @@ pub(crate) struct Expected {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
     pub fin: bool,
+    /// The message that begins here is compressed.
+    pub compressed: bool,
     pub opcode: Opcode,
     /// Fits the message limit.
     pub payload_bytes: usize,
@@ -101,11 +107,15 @@ impl Header {
     /// Reads the header at the front of `bytes`; `None` if `bytes` is a proper prefix of a header that keeps every rule so far.
     pub fn parse(bytes: &[u8], expected: &Expected) -> Result<Option<Self>, ProtocolError> {
         let Some(&first) = bytes.first() else { return Ok(None) };
-        if first & RESERVED != 0 {
+        let (fin, compressed) = (first & FIN != 0, first & RESERVED == COMPRESSED);
+        if first & RESERVED != 0 && !(compressed && expected.deflate) {
             return Err(ProtocolError::ReservedBits(first));
         }
-        let fin = first & FIN != 0;
         let opcode = Opcode::from_bits(first & 0x0f)?;
+        // It speaks of a whole message: said once, with its first frame.
+        if compressed && !matches!(opcode, Opcode::Text | Opcode::Binary) {
+            return Err(ProtocolError::ReservedBits(first));
+        }
         match opcode {
             Opcode::Continuation if !expected.in_message => return Err(ProtocolError::UnexpectedContinuation),
             Opcode::Text | Opcode::Binary if expected.in_message => return Err(ProtocolError::InterruptedMessage(opcode)),
@@ -144,10 +154,11 @@ impl Header {
         }
 
         if !masked {
-            return Ok(Some(Self { fin, opcode, payload_bytes, key: [0; 4], header_bytes: at }));
+            return Ok(Some(Self { fin, compressed, opcode, payload_bytes, key: [0; 4], header_bytes: at }));
         }
         Ok(bytes.get(at..).and_then(<[u8]>::first_chunk).map(|key| Self {
             fin,
+            compressed,
             opcode,
             payload_bytes,
             key: *key,
@@ -173,13 +184,15 @@ mod tests {
 
     #[test]
     fn every_prefix_of_a_header_waits_and_the_whole_is_read() {
-        let expected = Expected { role: Role::Server, in_message: false, room_bytes: 1 << 20, message_bytes_max: 1 << 20 };
+        let expected =
+            Expected { role: Role::Server, deflate: false, in_message: false, room_bytes: 1 << 20, message_bytes_max: 1 << 20 };
         let bytes = [0x82, 0xff, 0, 0, 0, 0, 0, 1, 0, 0, 9, 8, 7, 6, 0x55];
         for end in 0..14 {
             assert_eq!(Header::parse(&bytes[..end], &expected), Ok(None), "{end} bytes");
         }
         let whole = Header {
             fin: true,
+            compressed: false,
             opcode: Opcode::Binary,
             payload_bytes: 0x1_0000,
             key: [9, 8, 7, 6],

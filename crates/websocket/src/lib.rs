@@ -2,7 +2,8 @@
 //! and functions that append frames to a buffer.
 //!
 //! Does not: read or write sockets, keep time, answer pings or closes (the caller decides, and stops feeding the decoder after
-//! [`Message::Close`]), check `Origin`, or speak any extension (a reserved bit is always an error).
+//! [`Message::Close`]), or check `Origin`. One extension is known, permessage-deflate without context takeover; a reserved bit is an error
+//! unless that was negotiated.
 //!
 //! ```
 //! use towline_websocket::{Decoder, Limits, Message, Opcode, Role, write_masked_frame};
@@ -20,15 +21,18 @@
 
 mod assembly;
 mod decoder;
+mod deflate;
 mod encode;
 mod error;
+pub mod extensions;
 pub mod handshake;
 mod header;
 mod mask;
 mod message;
 
 pub use decoder::{Decoder, Limits};
-pub use encode::{close_payload, write_frame, write_header, write_masked_frame};
+pub use deflate::{Window, deflate};
+pub use encode::{close_payload, write_compressed_header, write_frame, write_header, write_masked_frame};
 pub use error::ProtocolError;
 pub use header::{Opcode, Role};
 pub use message::Message;

@@ -35,9 +35,14 @@ pub struct Outcome {
 
 /// Feeds `bytes` cut into `pieces` (lengths; the last piece is the rest). With the outcome, how many bytes had been fed when it failed.
 pub fn feed(role: Role, limits: &Limits, bytes: &[u8], pieces: impl IntoIterator<Item = usize>) -> (Outcome, usize) {
+    feed_to(Decoder::new(role), limits, bytes, pieces)
+}
+
+/// The same to a decoder that is ready for it.
+pub fn feed_to(mut decoder: Decoder, limits: &Limits, bytes: &[u8], pieces: impl IntoIterator<Item = usize>) -> (Outcome, usize) {
     let mut bytes = bytes.to_vec();
     let mut rest = &mut bytes[..];
-    let (mut decoder, mut messages, mut fed) = (Decoder::new(role), Vec::new(), 0);
+    let (mut messages, mut fed) = (Vec::new(), 0);
     for length in pieces.into_iter().chain([usize::MAX]) {
         let length = length.min(rest.len());
         let (mut piece, after) = std::mem::take(&mut rest).split_at_mut(length);
