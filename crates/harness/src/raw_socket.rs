@@ -86,11 +86,12 @@ impl RawSocket {
         Self { stream, buffer: Vec::new(), transcript: Transcript::new("a raw socket") }
     }
 
-    /// Makes a WebSocket handshake by hand. `target` is path and query; `headers` are whole lines with their line breaks.
+    /// Makes a WebSocket handshake by hand, and returns the answer. `target` is path and query; `headers` are whole lines with their line
+    /// breaks.
     ///
     /// # Panics
     /// If the answer is not 101.
-    pub async fn upgrade(&mut self, target: &str, headers: &str) {
+    pub async fn upgrade(&mut self, target: &str, headers: &str) -> RawResponse {
         let request = format!(
             "GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
@@ -103,6 +104,7 @@ impl RawSocket {
         if !answer.head.to_ascii_lowercase().contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=") {
             self.transcript.fail("the accept key is wrong");
         }
+        answer
     }
 
     /// Sends bytes.

@@ -180,7 +180,7 @@ impl Hub {
         // The semaphore is never closed, so a refusal cannot come.
         let _turn = self.0.pages.acquire().await;
         let page = self.read(topic, Start::At(after), PAGE_EVENTS_MAX).await?;
-        let run = Run::encode(self.0.topic_settings.encode, format, topic, page.epoch, page.records.iter()).map(Arc::new);
+        let run = Run::encode(&self.0.topic_settings.encode, format, topic, page.epoch, page.records.iter()).map(Arc::new);
         Ok(CatchUpPage { epoch: page.epoch, run, gap: page.gap })
     }
 

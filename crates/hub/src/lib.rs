@@ -13,10 +13,13 @@ pub use hub::{Attachment, CatchUpPage, Hub, Joined, Settings};
 pub use run::{Frame, Progress, Run, progress, slices};
 pub use topic::{Listener, ListenerId, Served, Topic};
 
+use std::sync::Arc;
+
 use towline_protocol::EventView;
 
-/// Writes one event as a whole frame in the given format. The same event always gives the same bytes.
-pub type EncodeFrame = fn(format: usize, event: &EventView<'_>, out: &mut Vec<u8>);
+/// Writes one event as a whole frame in the given format. The same event always gives the same bytes. It may take its time: no lock that the
+/// log waits for is held meanwhile.
+pub type EncodeFrame = Arc<dyn Fn(usize, &EventView<'_>, &mut Vec<u8>) + Send + Sync>;
 
-/// How many formats there may be.
-pub const FORMATS_MAX: usize = 5;
+/// How many formats there may be: a topic that somebody watches in all of them keeps each of its newest events that often.
+pub const FORMATS_MAX: usize = 32;

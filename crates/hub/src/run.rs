@@ -29,7 +29,7 @@ impl Run {
     /// Encodes records; `None` if there are none.
     #[must_use]
     pub fn encode<'a>(
-        encode: EncodeFrame,
+        encode: &EncodeFrame,
         format: usize,
         topic: &TopicName,
         epoch: Epoch,
@@ -156,8 +156,8 @@ mod tests {
                 Record::from_event(&event, offset, offset - 1, 0)
             })
             .collect();
-        let encode: EncodeFrame = |_, event, out| out.extend_from_slice(event.data);
-        Arc::new(Run::encode(encode, 0, &TopicName::new("t").unwrap(), Epoch(1), records.iter()).unwrap())
+        let encode: EncodeFrame = Arc::new(|_, event, out| out.extend_from_slice(event.data));
+        Arc::new(Run::encode(&encode, 0, &TopicName::new("t").unwrap(), Epoch(1), records.iter()).unwrap())
     }
 
     #[test]

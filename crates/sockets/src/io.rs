@@ -71,6 +71,11 @@ impl Io<'_> {
         self.send_as(Opcode::Binary, payload);
     }
 
+    /// From now on the peer's messages may be compressed: it was agreed upon.
+    pub fn allow_compressed(&mut self) {
+        self.connection.decoder.allow_compressed();
+    }
+
     /// Queues a ping control frame; nothing on a stream.
     pub fn ping(&mut self) {
         if self.connection.is_websocket() {

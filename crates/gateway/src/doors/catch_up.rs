@@ -29,12 +29,12 @@ impl Gate {
     }
 
     fn read_page(&mut self, io: &Io<'_>, session: &mut Session, after: u64) {
+        let format = session.own_format();
         let Some(catch_up) = session.catch_up.as_mut() else { return };
         let Some(local) = self.topics.get(catch_up.topic) else { return };
         catch_up.reading = true;
         let (hub, mailbox) = (self.hub.clone(), self.mailbox.clone());
-        let (name, format, after) =
-            (local.name().clone(), session.door.dialect.format(), Position { epoch: local.epoch, offset: after });
+        let (name, after) = (local.name().clone(), Position { epoch: local.epoch, offset: after });
         let (id, serial) = (io.id(), catch_up.serial);
         self.shared.metrics.catch_up_reads.inc();
         self.runtime.spawn(async move {

@@ -55,7 +55,7 @@ impl Gate {
                 }
                 continue;
             }
-            let (format, after) = (session.door.dialect.format(), subscription.after);
+            let (format, after) = (session.format(), subscription.after);
             if cache.as_ref().is_none_or(|cache| cache.format != format || cache.after != after) {
                 match topic.serve(format, head.epoch, after) {
                     Served::Runs(runs) => cache = Some(SweepCache { format, after, runs }),
@@ -92,7 +92,7 @@ impl Gate {
         let number = session.subscriptions[at].topic;
         let Some((topic, epoch)) = self.topics.get(number).map(|local| (Arc::clone(local.topic()), local.epoch)) else { return };
         while io.is_clear() {
-            match topic.serve(session.door.dialect.format(), epoch, session.subscriptions[at].after) {
+            match topic.serve(session.format(), epoch, session.subscriptions[at].after) {
                 Served::Runs(runs) => match self.write_runs(io, session, at, &runs) {
                     Written::All => {}
                     Written::Part => return self.lags(session, at),

@@ -226,6 +226,10 @@ impl Application for Gate {
         session.client = Some(admission.client);
         self.plan_first_recheck(&mut session);
         self.count_in(io.id(), &admission.identity);
+        if let Some(deflate) = admission.compression {
+            session.compression = Some(deflate.window);
+            io.allow_compressed();
+        }
         if door.talks {
             let topics = admission.joined.iter().map(|joined| joined.attachment.topic().name().to_string()).collect();
             let welcome = self.welcome(io.id(), door, &admission.identity, topics);

@@ -75,7 +75,7 @@ impl Doors {
             page_bytes_max: sockets.catch_up_page_bytes,
             pages_in_flight_max: sockets.catch_ups_max,
         };
-        let hub = Hub::new(Arc::clone(&shared.log), encoding::encode_frame, hub_settings);
+        let hub = Hub::new(Arc::clone(&shared.log), encoding::encoder(sockets), hub_settings);
         let settings = towline_sockets::Settings {
             workers: sockets.workers,
             limits: Limits { message_bytes_max: sockets.message_bytes_max, ..Limits::default() },

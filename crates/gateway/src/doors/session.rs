@@ -9,8 +9,10 @@ use towline_auth::Identity;
 use towline_hub::Run;
 use towline_log::Gap;
 use towline_protocol::Offset;
+use towline_sockets::websocket::Window;
 
 use super::door::Door;
+use super::encoding::Format;
 use crate::server::Place;
 
 /// One connection. About 100 bytes, plus 32 per subscription.
@@ -29,6 +31,8 @@ pub struct Session {
     pub(super) warned_of_expiry: bool,
     /// Re-checks in a row that nobody answered.
     pub(super) unanswered: u8,
+    /// Delivered events are compressed so.
+    pub(super) compression: Option<Window>,
     errors: u16,
     errors_since_s: u32,
     /// From where, if it is one that may be here.
@@ -113,6 +117,7 @@ impl Session {
             pinged: false,
             warned_of_expiry: false,
             unanswered: 0,
+            compression: None,
             errors: 0,
             errors_since_s: 0,
             client: None,
@@ -120,6 +125,16 @@ impl Session {
             recheck_at_s: 0,
             _place: place,
         }
+    }
+
+    /// What events from the windows look like, which many share.
+    pub(super) fn format(&self) -> usize {
+        Format::new(self.door.dialect, self.compression).number()
+    }
+
+    /// What events from the log look like, which are read for this connection alone: compressing them would cost more than reading them.
+    pub(super) fn own_format(&self) -> usize {
+        Format::new(self.door.dialect, None).number()
     }
 
     pub(super) fn subscription(&self, topic: u32) -> Option<usize> {

@@ -69,7 +69,8 @@ impl Doors {
             joined.push(self.hub.join(&topic, &start).await.map_err(|error| Failure::from(read_failed(&error)))?);
         }
         let (source, body) = Source::pair();
-        let ticket = Ticket::Admitted(Box::new(Admission { door: &SSE, identity, client, joined, asked: None, place }));
+        let admission = Admission { door: &SSE, compression: None, identity, client, joined, asked: None, place };
+        let ticket = Ticket::Admitted(Box::new(admission));
         self.mailbox().arrive(Arrival::Stream(source), ticket).map_err(|_| {
             self.shared.metrics.accepts_refused.inc();
             Failure::new(ErrorCode::Unavailable, "the server is overloaded; try again")

@@ -8,6 +8,7 @@ use towline_hub::Joined;
 use towline_log::ReadError;
 use towline_protocol::message::TopicRefusal;
 use towline_protocol::{CloseCode, TopicName};
+use towline_sockets::websocket::extensions::Deflate;
 
 use super::door::Door;
 use crate::server::Place;
@@ -28,6 +29,8 @@ pub struct Admission {
     pub identity: Arc<Identity>,
     /// From where.
     pub client: IpAddr,
+    /// The compression that was agreed upon.
+    pub compression: Option<Deflate>,
     /// Cursors that come with the door.
     pub joined: Vec<Joined>,
     /// Topics that its address asked for besides: answered like a `subscribe`.

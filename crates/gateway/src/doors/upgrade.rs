@@ -7,13 +7,16 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
-use http::header::{CONNECTION, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
+use http::header::{
+    CONNECTION, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use towline_protocol::{CloseCode, ErrorCode};
+use towline_sockets::websocket::extensions::{self, Deflate};
 use towline_sockets::websocket::handshake;
 use towline_sockets::{Arrival, prepare_socket};
 
@@ -78,8 +81,10 @@ impl Doors {
     async fn answer(self: Arc<Self>, route: &'static [&'static Door], parts: Parts, entry: Result<Entry, Failure>) -> Response {
         let metrics = &self.shared.metrics;
         let name = route.first().map_or("", |door| door.name);
-        let upgrade = match handshake::accept(&parts.method, parts.version, &parts.headers) {
-            Ok(upgrade) => upgrade,
+        let asked = handshake::accept(&parts.method, parts.version, &parts.headers)
+            .and_then(|upgrade| Ok((upgrade, extensions::negotiate(&parts.headers)?)));
+        let (upgrade, compression) = match asked {
+            Ok((upgrade, deflate)) => (upgrade, deflate.filter(|_| self.shared.config.sockets.compression)),
             Err(error) => {
                 metrics.handshake(name, "invalid");
                 let mut response = Failure::new(ErrorCode::InvalidFormat, error.to_string()).into_response();
@@ -106,7 +111,7 @@ impl Doors {
             return Failure::new(ErrorCode::Internal, "this connection cannot be upgraded").into_response();
         };
         let ticket = match entry {
-            Ok(entry) => match self.admit(door, entry, client, place).await {
+            Ok(entry) => match self.admit((door, compression), entry, client, place).await {
                 Ok(ticket) => {
                     metrics.handshake(door.name, "accepted");
                     metrics.ws_connected.inc();
@@ -127,6 +132,8 @@ impl Doors {
                 }
             }
         };
+        // Nobody's bytes are inflated before it is known whose they are.
+        let compression = compression.filter(|_| matches!(ticket, Ticket::Admitted(_)));
         let upgrading = hyper::upgrade::on(Request::from_parts(parts, Body::empty()));
         tokio::spawn(async move {
             match upgrading.await {
@@ -134,17 +141,24 @@ impl Doors {
                 Err(error) => tracing::debug!(%error, "a handshake was not finished"),
             }
         });
-        switching_protocols(protocol.as_deref(), &accept)
+        switching_protocols(protocol.as_deref(), compression, &accept)
     }
 
-    async fn admit(&self, door: &'static Door, entry: Entry, client: IpAddr, place: Place) -> Result<Ticket, Failure> {
+    async fn admit(
+        &self,
+        (door, compression): (&'static Door, Option<Deflate>),
+        entry: Entry,
+        client: IpAddr,
+        place: Place,
+    ) -> Result<Ticket, Failure> {
         // Joined before the 101: what is published once the client knows that it is connected cannot be missed.
         let joined = self.join_own(entry.own).await?;
         let asked = match entry.asked {
             Some(asked) => Some(asked.join(self).await),
             None => None,
         };
-        Ok(Ticket::Admitted(Box::new(Admission { door, identity: entry.identity, client, joined, asked, place })))
+        let identity = entry.identity;
+        Ok(Ticket::Admitted(Box::new(Admission { door, compression, identity, client, joined, asked, place })))
     }
 
     fn hand_over(&self, upgraded: Upgraded, ticket: Ticket) {
@@ -165,7 +179,7 @@ impl Doors {
     }
 }
 
-fn switching_protocols(protocol: Option<&str>, accept: &str) -> Response {
+fn switching_protocols(protocol: Option<&str>, compression: Option<Deflate>, accept: &str) -> Response {
     let mut headers = HeaderMap::new();
     let mut set = |name: HeaderName, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
@@ -177,6 +191,9 @@ fn switching_protocols(protocol: Option<&str>, accept: &str) -> Response {
     set(SEC_WEBSOCKET_ACCEPT, accept);
     if let Some(protocol) = protocol {
         set(SEC_WEBSOCKET_PROTOCOL, protocol);
+    }
+    if let Some(deflate) = compression {
+        headers.insert(SEC_WEBSOCKET_EXTENSIONS, deflate.answer());
     }
     (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
 }

@@ -6,6 +6,7 @@ mod admin;
 mod authentication;
 mod binary_encoding;
 mod command_line;
+mod compression;
 mod cors;
 mod crash;
 mod crowd;

@@ -46,6 +46,12 @@ pub struct SocketSettings {
     pub catch_ups_max: usize,
     /// Errors that one connection may cause in a minute; more is closed with 4429.
     pub errors_max: u32,
+    /// Whether clients that offer permessage-deflate get it. Off: it costs CPU per event and helps those whose network is slow or metered.
+    pub compression: bool,
+    /// Frames below this stay as they are. An envelope alone has about 200 bytes, so that by default nearly all events are compressed.
+    pub compression_bytes_min: usize,
+    /// zlib's level. From 3 on envelopes hardly get any smaller, and the time goes up.
+    pub compression_level: u32,
 }
 
 impl Default for SocketSettings {
@@ -69,6 +75,9 @@ impl Default for SocketSettings {
             catch_up_page_bytes: 128 << 10,
             catch_ups_max: 64,
             errors_max: 60,
+            compression: false,
+            compression_bytes_min: 128,
+            compression_level: 3,
         }
     }
 }
@@ -169,6 +178,23 @@ pub(in crate::config) fn rows() -> Vec<Setting> {
             (1, 1_000_000),
             |c| &mut c.sockets.errors_max,
             "errors of one connection in a minute before 4429",
+        ),
+        Setting::new(
+            "sockets.compression",
+            |c| &mut c.sockets.compression,
+            "compress events once for all clients that offer permessage-deflate, and take compressed messages",
+        ),
+        Setting::ranged(
+            "sockets.compression_bytes_min",
+            (1, MIB),
+            |c| &mut c.sockets.compression_bytes_min,
+            "events with smaller frames are not compressed",
+        ),
+        Setting::ranged(
+            "sockets.compression_level",
+            (1, 9),
+            |c| &mut c.sockets.compression_level,
+            "how hard to try, as zlib counts: 1 is fast, 9 is small",
         ),
     ]
 }
