@@ -19,6 +19,7 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("websocket_server", websocket::server),
     ("websocket_client", websocket::client),
+    ("websocket_compressed", websocket::compressed),
     ("handshake", handshake::headers),
     ("topic", protocol::topic),
     ("position", protocol::position),

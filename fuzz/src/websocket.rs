@@ -7,25 +7,35 @@ const LIMITS: Limits = Limits { message_bytes_max: 300, fragments_max: 5 };
 
 /// As a server: frames must be masked. The first byte says how the rest is cut.
 pub fn server(data: &[u8]) {
-    run(Role::Server, data);
+    run(|| Decoder::new(Role::Server), data);
 }
 
 /// As a client: frames must not be masked. The first byte says how the rest is cut.
 pub fn client(data: &[u8]) {
-    run(Role::Client, data);
+    run(|| Decoder::new(Role::Client), data);
 }
 
-fn run(role: Role, data: &[u8]) {
+/// As a server that has agreed upon compression. The first byte says how the rest is cut.
+pub fn compressed(data: &[u8]) {
+    let decoder = || {
+        let mut decoder = Decoder::new(Role::Server);
+        decoder.allow_compressed();
+        decoder
+    };
+    run(decoder, data);
+}
+
+fn run(decoder: impl Fn() -> Decoder, data: &[u8]) {
     let Some((&cut, bytes)) = data.split_first() else { return };
-    let whole = feed(role, bytes, usize::MAX);
-    let cut = feed(role, bytes, usize::from(cut).max(1));
+    let whole = feed(decoder(), bytes, usize::MAX);
+    let cut = feed(decoder(), bytes, usize::from(cut).max(1));
     assert_eq!(whole, cut, "the outcome depends on how the bytes are cut");
-    assert_eq!(whole, feed(role, bytes, 1), "the outcome depends on how the bytes are cut");
+    assert_eq!(whole, feed(decoder(), bytes, 1), "the outcome depends on how the bytes are cut");
 }
 
 /// What came out, in words, and how it ended.
-fn feed(role: Role, bytes: &[u8], piece_bytes: usize) -> (Vec<String>, Result<bool, ProtocolError>) {
-    let (mut decoder, mut seen) = (Decoder::new(role), Vec::new());
+fn feed(mut decoder: Decoder, bytes: &[u8], piece_bytes: usize) -> (Vec<String>, Result<bool, ProtocolError>) {
+    let mut seen = Vec::new();
     let mut bytes = bytes.to_vec();
     for mut piece in bytes.chunks_mut(piece_bytes) {
         loop {
