@@ -35,6 +35,10 @@ impl Caller {
     /// # Errors
     /// What is wrong with the settings: the key, and why.
     pub fn new(config: &Config, clock: &Clock) -> Result<Option<Self>, (&'static str, String)> {
+        Self::resolving(config, clock, PublicOnly::of_system())
+    }
+
+    fn resolving(config: &Config, clock: &Clock, names: PublicOnly) -> Result<Option<Self>, (&'static str, String)> {
         let settings = &config.webhook;
         let Some(text) = &settings.url else { return Ok(None) };
         let url = target(text, settings, config.environment).map_err(|why| ("webhook.url", why))?;
@@ -50,7 +54,7 @@ impl Caller {
             .pool_idle_timeout(Duration::from_secs(30))
             .user_agent(concat!("towline/", env!("CARGO_PKG_VERSION")));
         if !settings.allow_internal {
-            builder = builder.dns_resolver(Arc::new(PublicOnly));
+            builder = builder.dns_resolver(Arc::new(names));
         }
         // Without TLS no trust roots are needed, and a machine without them can run it.
         builder = if url.scheme() == "http" { builder.tls_certs_only([]) } else { builder.https_only(true) };
@@ -128,4 +132,45 @@ fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)
 /// The error at the bottom, such as "connection refused". Never the address.
 fn root_cause(error: &reqwest::Error) -> String {
     causes(error).last().map_or_else(|| "the call failed".to_owned(), ToString::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use tokio::net::TcpListener;
+    use towline_protocol::{Epoch, Position};
+
+    use super::*;
+
+    fn message() -> Message {
+        let position = Position { epoch: Epoch(1), offset: 1 };
+        let body = Bytes::from_static(b"{}");
+        Message { id: "a".into(), kind: "x".into(), user: "u".into(), position, taken_ms: 0, round: 0, body }
+    }
+
+    fn caller(port: u16, allow_internal: bool, names: PublicOnly) -> Caller {
+        let mut config = Config::default();
+        config.webhook.url = Some(format!("http://app.example.com:{port}/hook"));
+        config.webhook.secrets = vec!["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into()];
+        config.webhook.allow_internal = allow_internal;
+        config.webhook.timeout = Duration::from_secs(2);
+        Caller::resolving(&config, &Clock::system(), names).unwrap().unwrap()
+    }
+
+    /// A public name whose owner lets it point at this machine: nothing is connected to.
+    // proves: C9
+    #[tokio::test]
+    async fn a_name_that_is_turned_inwards_is_not_connected_to() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let inwards = PublicOnly::of(|_| {
+            let found = ["127.0.0.1:0", "[::ffff:127.0.0.1]:0", "[::1]:0"];
+            Box::pin(async move { Ok(found.map(|address| address.parse().unwrap()).to_vec()) })
+        });
+        let caller = caller(port, false, inwards);
+        assert_eq!(caller.call(&message()).await, Outcome::Internal);
+        assert!(caller.probe().await.unwrap_err().contains("allow_internal"));
+        let nobody = tokio::time::timeout(Duration::from_millis(1), listener.accept()).await;
+        assert!(nobody.is_err(), "somebody connected");
+    }
 }

@@ -2,7 +2,9 @@
 //! connected to, so a name that answers differently a moment later (DNS rebinding) gains nothing.
 
 use std::error::Error;
+use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
@@ -13,16 +15,33 @@ use super::address::is_internal;
 #[error("the name leads to this machine or an inner network only; set webhook.allow_internal = true if that is meant")]
 pub struct InternalAddress;
 
-/// Resolves with the system's resolver and leaves out inner addresses.
+/// How a name becomes addresses, whatever they are.
+type Lookup = fn(String) -> Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
+
+/// Resolves names and leaves out inner addresses.
 #[derive(Debug, Clone, Copy)]
-pub struct PublicOnly;
+pub struct PublicOnly {
+    lookup: Lookup,
+}
+
+impl PublicOnly {
+    /// Over the system's resolver.
+    #[must_use]
+    pub fn of_system() -> Self {
+        Self { lookup: |name| Box::pin(async move { Ok(tokio::net::lookup_host((name, 0)).await?.collect()) }) }
+    }
+
+    /// Over names that a test makes up.
+    #[cfg(test)]
+    pub fn of(lookup: Lookup) -> Self {
+        Self { lookup }
+    }
+}
 
 impl Resolve for PublicOnly {
     fn resolve(&self, name: Name) -> Resolving {
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            Ok(Box::new(public(found)?.into_iter()) as Addrs)
-        })
+        let found = (self.lookup)(name.as_str().to_owned());
+        Box::pin(async move { Ok(Box::new(public(found.await?.into_iter())?.into_iter()) as Addrs) })
     }
 }
 
@@ -49,7 +68,7 @@ mod tests {
     // proves: C9
     #[tokio::test]
     async fn a_name_of_this_machine_is_not_resolved() {
-        let refused = PublicOnly.resolve("localhost".parse().unwrap()).await.err().unwrap();
+        let refused = PublicOnly::of_system().resolve("localhost".parse().unwrap()).await.err().unwrap();
         assert!(refused.is::<InternalAddress>(), "{refused}");
     }
 }
