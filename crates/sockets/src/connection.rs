@@ -1,6 +1,6 @@
 //! One socket: what it owns, and how bytes get in and out of it.
 
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, Read as _, Write as _};
 use std::time::Duration;
 
 use towline_websocket::{Decoder, Role};
@@ -9,6 +9,7 @@ use crate::application::Ended;
 use crate::mailbox::is_interrupted;
 use crate::pipe::Source;
 use crate::platform;
+use crate::tls_stream::{Input, TlsStream};
 
 /// Deciseconds of the worker's clock: small enough to keep three per connection, and good for 13 years.
 pub(crate) type Deciseconds = u32;
@@ -20,7 +21,20 @@ pub(crate) fn deciseconds(since_start: Duration) -> Deciseconds {
 
 pub(crate) enum Stream {
     Tcp(mio::net::TcpStream),
+    /// Boxed, so that a plain connection does not pay for it.
+    Tls(Box<TlsStream>),
     Pipe(Source),
+}
+
+impl Stream {
+    /// What the worker watches for readiness.
+    pub(crate) fn socket(&mut self) -> Option<&mut mio::net::TcpStream> {
+        match self {
+            Self::Tcp(socket) => Some(socket),
+            Self::Tls(stream) => Some(&mut stream.socket),
+            Self::Pipe(_) => None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +98,7 @@ impl Connection {
     }
 
     pub(crate) fn is_websocket(&self) -> bool {
-        matches!(self.stream, Stream::Tcp(_))
+        !matches!(self.stream, Stream::Pipe(_))
     }
 
     pub(crate) fn pending_bytes(&self) -> usize {
@@ -102,6 +116,12 @@ impl Connection {
 
     /// Writes what waits. True if nothing waits any more.
     pub(crate) fn flush(&mut self, now: Deciseconds) -> bool {
+        if let Stream::Tls(stream) = &mut self.stream {
+            let flushed = stream.flush();
+            if !self.settle(flushed, now) {
+                return false;
+            }
+        }
         let Some(mut pending) = self.pending.take() else { return true };
         pending.written += self.write(&[IoSlice::new(&pending.bytes[pending.written..])], now);
         if pending.written < pending.bytes.len() && !matches!(self.phase, Phase::Dead(_)) {
@@ -124,6 +144,7 @@ impl Connection {
                     _ => stream.write_vectored(slices),
                 },
                 (Stream::Tcp(stream), _) => stream.write_vectored(&rest_of(slices, taken)),
+                (Stream::Tls(stream), _) => stream.write(slices, taken),
                 (Stream::Pipe(source), _) => match source.write(&rest_of(slices, taken)) {
                     Some(0) => Err(io::ErrorKind::WouldBlock.into()),
                     Some(n) => Ok(n),
@@ -135,7 +156,13 @@ impl Connection {
                     taken += n;
                     self.sent_bytes += n as u64;
                     self.wrote_at = now;
-                    self.blocked_at = 0;
+                    self.blocked_at = if let Stream::Tls(stream) = &self.stream
+                        && stream.is_full()
+                    {
+                        now
+                    } else {
+                        0
+                    };
                 }
                 Err(error) if is_interrupted(&error) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -153,14 +180,45 @@ impl Connection {
         taken
     }
 
-    /// Reads once; `None` if there is nothing to read now. Zero bytes mean that the peer has finished.
-    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        let Stream::Tcp(stream) = &mut self.stream else { return Ok(None) };
+    /// Whether the socket has taken what was written, as far as this side keeps it. Notes if it has not, or is gone.
+    fn settle(&mut self, flushed: io::Result<bool>, now: Deciseconds) -> bool {
+        match flushed {
+            Ok(true) => true,
+            Ok(false) => {
+                if self.blocked_at == 0 {
+                    self.blocked_at = now;
+                }
+                false
+            }
+            Err(_) => {
+                self.die(Ended::Lost);
+                false
+            }
+        }
+    }
+
+    /// Reads once; `None` if there is nothing to read now. An error also if the peer has finished.
+    pub(crate) fn read(&mut self, buffer: &mut [u8], cipher: &mut Vec<u8>, now: Deciseconds) -> io::Result<Option<Input>> {
         loop {
-            match stream.read(buffer) {
-                Ok(n) => {
-                    self.received_bytes += n as u64;
-                    return Ok(Some(n));
+            let read = match &mut self.stream {
+                Stream::Tcp(stream) => match stream.read(buffer) {
+                    Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+                    Ok(n) => Ok(Input { bytes: n, taken: n, more: n == buffer.len() }),
+                    Err(error) => Err(error),
+                },
+                Stream::Tls(stream) => {
+                    let read = stream.read(cipher, buffer);
+                    if stream.is_full() && self.blocked_at == 0 {
+                        self.blocked_at = now;
+                    }
+                    read
+                }
+                Stream::Pipe(_) => return Ok(None),
+            };
+            match read {
+                Ok(input) => {
+                    self.received_bytes += input.bytes as u64;
+                    return Ok(Some(input));
                 }
                 Err(error) if is_interrupted(&error) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
@@ -179,8 +237,13 @@ impl Connection {
     }
 
     /// Nothing is written after a close frame; the peer sees the end of the stream behind it.
-    pub(crate) fn finish_writing(&mut self) {
+    pub(crate) fn finish_writing(&mut self, now: Deciseconds) {
         match &mut self.stream {
+            Stream::Tls(stream) => {
+                // If it is full the worker comes back here once it has taken what waits.
+                let finished = stream.finish();
+                self.settle(finished, now);
+            }
             Stream::Tcp(stream) => {
                 let _ = stream.shutdown(std::net::Shutdown::Write);
             }
@@ -193,8 +256,8 @@ impl Connection {
     }
 
     pub(crate) fn make_room(&mut self) {
-        if let Stream::Tcp(stream) = &self.stream {
-            platform::make_room(stream);
+        if let Some(socket) = self.stream.socket() {
+            platform::make_room(socket);
         }
         self.blocked_at = 0;
     }
@@ -211,4 +274,17 @@ fn rest_of<'a>(slices: &'a [IoSlice<'a>], skip: usize) -> Vec<IoSlice<'a>> {
         }
     }
     rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_stays_small() {
+        // mio's socket knows more about itself in debug builds: then it is 16 bytes, else 4.
+        let socket = size_of::<mio::net::TcpStream>().next_multiple_of(8);
+        assert_eq!(size_of::<Stream>(), socket + 8);
+        assert!(size_of::<Connection>() <= 112 + socket, "{}", size_of::<Connection>());
+    }
 }

@@ -13,6 +13,8 @@ mod mailbox;
 mod pipe;
 mod platform;
 mod reactor;
+mod tls;
+mod tls_stream;
 mod worker;
 
 pub use application::{Application, Ended, Life};
@@ -21,4 +23,5 @@ pub use mailbox::{Arrival, ConnectionId, Mailbox, MailboxFull};
 pub use pipe::{PipeBody, Source};
 pub use platform::{give_up_after, prepare_socket};
 pub use reactor::{Reactor, Settings};
+pub use tls::{SEAL_BYTES_MAX, TlsError, TlsSession};
 pub use towline_websocket as websocket;

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use crate::application::Application;
 use crate::pipe::Source;
+use crate::tls::TlsSession;
 
 /// Names a connection of one worker, and no other that later sits in the same slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,6 +44,8 @@ impl ConnectionId {
 pub enum Arrival {
     /// A WebSocket whose handshake is answered, and bytes that came with the request.
     WebSocket(TcpStream, Vec<u8>),
+    /// The same over TLS: its session, and bytes that came with the request, decrypted.
+    Tls(TcpStream, Box<TlsSession>, Vec<u8>),
     /// The writing end of an HTTP answer's body.
     Stream(Source),
 }

@@ -15,6 +15,7 @@ use crate::connection::{Connection, Phase, Stream, deciseconds};
 use crate::io::{Connections, Entry, Io, Turn};
 use crate::mailbox::{Arrival, ConnectionId, Letter, Mailbox};
 use crate::reactor::Settings;
+use crate::tls_stream::TlsStream;
 
 /// Wakes a worker for its mailbox.
 pub(crate) const WAKE: Token = Token(usize::MAX);
@@ -36,6 +37,8 @@ pub(crate) struct Worker<A: Application> {
     slots: Slab<Entry<A::Session>>,
     turn: Turn,
     buffer: Vec<u8>,
+    /// The same for what TLS connections read before it is decrypted; empty until there is one.
+    cipher: Vec<u8>,
     generation: u32,
     stopping: bool,
 }
@@ -61,6 +64,7 @@ impl<A: Application> Worker<A> {
             slots: Slab::new(),
             turn,
             buffer: vec![0; READ_BUFFER_BYTES],
+            cipher: Vec::new(),
             generation: 0,
             stopping: false,
         }
@@ -154,6 +158,9 @@ impl<A: Application> Worker<A> {
         let id = ConnectionId { slot: slot as u32, generation: self.generation };
         let (stream, unread) = match arrival {
             Arrival::WebSocket(stream, unread) => (Stream::Tcp(mio::net::TcpStream::from_std(stream)), unread),
+            Arrival::Tls(stream, session, unread) => {
+                (Stream::Tls(Box::new(TlsStream::new(mio::net::TcpStream::from_std(stream), *session))), unread)
+            }
             Arrival::Stream(source) => {
                 let mailbox = self.mailbox.clone();
                 source.on_change(Box::new(move |writable| {
@@ -172,7 +179,7 @@ impl<A: Application> Worker<A> {
         let session = self.application.opened(&mut Io { connection: &mut connection, turn: &mut self.turn, id }, ticket);
         self.slots.insert(Entry { connection, session });
         let Some(entry) = self.slots.get_mut(slot) else { return };
-        if let Stream::Tcp(stream) = &mut entry.connection.stream {
+        if let Some(stream) = entry.connection.stream.socket() {
             let both = Interest::READABLE | Interest::WRITABLE;
             if let Err(error) = self.poll.registry().register(stream, id.token(), both) {
                 tracing::warn!(%error, "a socket could not be watched");
@@ -208,10 +215,10 @@ impl<A: Application> Worker<A> {
                 self.buffer = buffer;
                 continue;
             } else {
-                connection.read(&mut buffer)
+                connection.read(&mut buffer, &mut self.cipher, self.turn.now)
             };
             let more = match filled {
-                Ok(Some(0)) | Err(_) => {
+                Err(_) => {
                     connection.die(Ended::Lost);
                     self.turn.dead.push(id);
                     false
@@ -220,13 +227,13 @@ impl<A: Application> Worker<A> {
                     connection.input_left = false;
                     false
                 }
-                Ok(Some(n)) => {
+                Ok(Some(input)) => {
                     connection.heard_at = self.turn.now;
-                    share = share.saturating_sub(n);
-                    self.turn.received_bytes += n as u64;
-                    connection.input_left = to_end || n == buffer.len();
+                    share = share.saturating_sub(input.taken);
+                    self.turn.received_bytes += input.bytes as u64;
+                    connection.input_left = to_end || input.more;
                     let more = connection.input_left;
-                    self.take_input(id, &mut buffer[..n]);
+                    self.take_input(id, &mut buffer[..input.bytes]);
                     more
                 }
             };
@@ -296,7 +303,7 @@ impl<A: Application> Worker<A> {
         let clear = connection.flush(self.turn.now);
         self.turn.sent_bytes += (before - connection.pending_bytes()) as u64;
         if clear && let Phase::Closing(_) = connection.phase {
-            connection.finish_writing();
+            connection.finish_writing(self.turn.now);
         }
         if connection.is_clear() {
             self.application.writable(&mut Io { connection, turn: &mut self.turn, id }, session);
@@ -333,7 +340,7 @@ impl<A: Application> Worker<A> {
             let Some(entry) = entry(&mut self.slots, id) else { continue };
             let Phase::Dead(ended) = entry.connection.phase else { continue };
             let mut entry = self.slots.remove(id.slot as usize);
-            if let Stream::Tcp(stream) = &mut entry.connection.stream {
+            if let Some(stream) = entry.connection.stream.socket() {
                 // Closing the descriptor takes it out of the queue anyway.
                 let _ = self.poll.registry().deregister(stream);
             }
