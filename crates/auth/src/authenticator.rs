@@ -235,6 +235,25 @@ impl Authenticator {
         })
     }
 
+    /// The identity of a service that proved its name by a certificate. It may watch and publish everything, as one with a service key.
+    ///
+    /// # Errors
+    /// [`InvalidReason::Subject`] if the name breaks the rules for subjects.
+    pub fn certified_service(&self, name: &str, expires_at_ms: u64) -> Result<Arc<Identity>, AuthError> {
+        if !subject_is_valid(name) {
+            return Err(InvalidReason::Subject.into());
+        }
+        Ok(Arc::new(Identity {
+            subject: name.into(),
+            org: None,
+            kind: IdentityKind::Service,
+            expires_at_ms: Some(expires_at_ms),
+            token_id: None,
+            issued_at_ms: None,
+            grants: Arc::clone(&self.0.everything),
+        }))
+    }
+
     fn judge<'a>(&self, credential: &'a str) -> Judgement<'a> {
         let inner = &self.0;
         if credential.is_empty() {

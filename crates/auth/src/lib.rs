@@ -1,6 +1,7 @@
 //! Who may: turns a credential into an [`Identity`], and an identity plus a topic into yes or no.
 //!
-//! A credential is a JWT, checked against an issuer's published keys or a shared secret, or a service key. The rules are those of RFC 8725
+//! A credential is a JWT, checked against an issuer's published keys or a shared secret, or a service key, or a client certificate that
+//! the TLS handshake has verified. The rules are those of RFC 8725
 //! (JWT best current practices), and each lesson that other systems paid for is a test named after it.
 //!
 //! What it does not do: it opens no socket but to the configured key addresses and to the application, where that is asked, knows no HTTP framework and no door, keeps no
@@ -33,6 +34,7 @@
 mod admin_key;
 mod algorithm;
 mod authenticator;
+mod certificate;
 mod claims;
 mod config;
 mod delegation;
@@ -55,6 +57,7 @@ mod token;
 pub use admin_key::{ADMIN_KEY_BYTES_MIN, AdminKey, AdminKeys, AdminRole};
 pub use algorithm::SigningAlgorithm;
 pub use authenticator::{AuthMode, Authenticator};
+pub use certificate::{CertificateError, CertificateFacts, NameField};
 pub use claims::{ClaimPath, SUBJECT_BYTES_MAX};
 pub use config::{AuthConfig, AuthConfigError, AuthProblem, ClaimNames, SharedSecret};
 pub use delegation::{Action, Answer, AnswerError, AskError, Delegation, DelegationConfig, DelegationStats, Question};

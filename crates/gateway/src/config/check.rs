@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use towline_auth::{
-    ADMIN_KEY_BYTES_MIN, AuthConfig, AuthMode, AuthProblem, Authenticator, IssuerConfig, SERVICE_KEY_BYTES_MIN, Secret,
-    ServiceKey, SharedSecret, TOKEN_BYTES_MAX,
+    ADMIN_KEY_BYTES_MIN, AuthConfig, AuthMode, AuthProblem, Authenticator, IssuerConfig, NameField, SERVICE_KEY_BYTES_MIN,
+    Secret, ServiceKey, SharedSecret, TOKEN_BYTES_MAX,
 };
 use towline_clock::Clock;
 
 use super::problem::{Problem, Source};
-use super::{Config, Environment};
+use super::{ClientCertificates, Config, Environment};
 use crate::origins::OriginPattern;
 use crate::webhook::Caller;
 
@@ -47,6 +47,7 @@ pub(super) fn check(
     origins(config, &mut check);
     users(config, &check);
     webhook(config, &mut check);
+    tls(config, &mut check);
 }
 
 /// Decides whether this is development mode, and refuses it where others could reach it.
@@ -177,6 +178,30 @@ fn webhook(config: &Config, check: &mut Check<'_>) {
     let kept = config.log.policies().of(towline_protocol::TopicName::all_inboxes().as_str()).retention.age_max;
     if webhook.url.is_some() && kept.is_some_and(|kept| kept <= webhook.retry_for) {
         check.warnings.push("webhook.retry_for is not shorter than the retention of inbox:*: the log may trim messages before they are delivered or become dead letters".to_owned());
+    }
+}
+
+/// Which settings of TLS go together. Whether the files are good is for whoever reads them.
+fn tls(config: &Config, check: &mut Check<'_>) {
+    let tls = &config.tls;
+    match (&tls.certificate, &tls.key) {
+        (Some(_), None) => check.problem("tls.certificate", "needs `tls.key`, the certificate's private key"),
+        (None, Some(_)) => check.problem("tls.key", "needs `tls.certificate`, the certificate that it belongs to"),
+        (None, None) if tls.client_ca.is_some() => {
+            check.problem("tls.client_ca", "needs `tls.certificate` and `tls.key`: clients show certificates over TLS only");
+        }
+        _ => {}
+    }
+    if tls.client_ca.is_none() {
+        if tls.client_certificates == ClientCertificates::Required {
+            check.problem("tls.client_certificates", "needs `tls.client_ca`, or every certificate is unknown");
+        }
+        if tls.client_name != NameField::None {
+            check.problem("tls.client_name", "needs `tls.client_ca`, which says whose certificates name services");
+        }
+    }
+    if !tls.client_names.is_empty() && tls.client_name == NameField::None {
+        check.problem("tls.client_names", "needs `tls.client_name`, which says where in a certificate these names stand");
     }
 }
 

@@ -39,6 +39,7 @@ pub use sections::proxies::ProxySettings;
 pub use sections::rest::RestSettings;
 pub use sections::sockets::SocketSettings;
 pub use sections::tickets::TicketSettings;
+pub use sections::tls::{ClientCertificates, TlsSettings};
 pub use sections::users::UserSettings;
 pub use sections::webhook::WebhookSettings;
 pub use setting::{Alias, Given, Meaning, Setting};
@@ -82,6 +83,8 @@ pub struct Config {
     pub tickets: TicketSettings,
     /// Handing messages to the application.
     pub webhook: WebhookSettings,
+    /// TLS in the process.
+    pub tls: TlsSettings,
     /// What the process says about itself.
     pub logging: LoggingSettings,
 }
@@ -106,6 +109,7 @@ impl Default for Config {
             addresses: AddressSettings::default(),
             tickets: TicketSettings::default(),
             webhook: WebhookSettings::default(),
+            tls: TlsSettings::default(),
             logging: LoggingSettings::default(),
         }
     }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::sections::{
-    addresses, admin, auth, drain, events, log, logging, origins, proxies, rest, sockets, tickets, users, webhook,
+    addresses, admin, auth, drain, events, log, logging, origins, proxies, rest, sockets, tickets, tls, users, webhook,
 };
 use super::setting::Meaning::Same;
 use super::setting::Setting;
@@ -38,6 +38,7 @@ pub fn settings() -> Vec<Setting> {
         addresses::rows(),
         tickets::rows(),
         webhook::rows(),
+        tls::rows(),
         logging::rows(),
     ];
     sections.into_iter().flatten().collect()

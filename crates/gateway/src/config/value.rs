@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use towline_auth::Secret;
+use towline_auth::{NameField, Secret};
 use towline_log::Durability;
 
 use super::sections::Environment;
 use super::sections::logging::LogFormat;
+use super::sections::tls::ClientCertificates;
 
 /// A type that a setting may have.
 pub trait Value: Sized {
@@ -215,6 +216,20 @@ words!(
     "memory" = Durability::Memory
 );
 words!(LogFormat, "auto, json or text", "auto" = LogFormat::Auto, "json" = LogFormat::Json, "text" = LogFormat::Text);
+words!(
+    ClientCertificates,
+    "optional or required",
+    "optional" = ClientCertificates::Optional,
+    "required" = ClientCertificates::Required
+);
+words!(
+    NameField,
+    "none, dns, uri or common_name",
+    "none" = NameField::None,
+    "dns" = NameField::Dns,
+    "uri" = NameField::Uri,
+    "common_name" | "cn" = NameField::CommonName
+);
 
 #[cfg(test)]
 mod tests {

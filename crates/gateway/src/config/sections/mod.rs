@@ -12,6 +12,7 @@ pub(super) mod proxies;
 pub(super) mod rest;
 pub(super) mod sockets;
 pub(super) mod tickets;
+pub(super) mod tls;
 pub(super) mod users;
 pub(super) mod webhook;
 
