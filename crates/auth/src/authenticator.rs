@@ -250,7 +250,9 @@ impl Authenticator {
             expires_at_ms: Some(expires_at_ms),
             token_id: None,
             issued_at_ms: None,
+            signed_by: None,
             grants: Arc::clone(&self.0.everything),
+            added: None,
         }))
     }
 

@@ -9,6 +9,7 @@ pub mod limits;
 mod line_rate;
 pub mod logging;
 pub mod metrics;
+mod newcomer;
 pub mod offer;
 pub mod origins;
 pub mod peers;
@@ -16,6 +17,7 @@ pub mod publish;
 mod revocations;
 pub mod server;
 pub mod shared;
+pub mod tls;
 pub mod webhook;
 
 pub use config::Config;

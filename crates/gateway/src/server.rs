@@ -5,19 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ::http::HeaderValue;
-use ::http::header::CONNECTION;
 use axum::Router;
-use axum::response::{IntoResponse, Response};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use prometheus_client::metrics::gauge::Gauge;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
-use tower::ServiceExt;
-use towline_auth::AuthConfigError;
+use towline_auth::{AuthConfigError, Identity};
 use towline_clock::Clock;
 use towline_log::{EventLog, ReadError};
 use towline_sockets::give_up_after;
@@ -25,9 +17,11 @@ use towline_sockets::give_up_after;
 use crate::config::Config;
 use crate::doors::{Doors, DoorsReactor};
 use crate::http;
-use crate::limits::{AddressLimits, AddressPlace};
+use crate::limits::AddressPlace;
+use crate::newcomer::{Newcomer, Pending};
 use crate::revocations;
 use crate::shared::Shared;
+use crate::tls::{Certificates, TlsProblem};
 use crate::webhook::Webhook;
 
 /// Why a server did not start.
@@ -47,6 +41,9 @@ pub enum StartError {
     /// The log cannot be read, so nobody knows which credentials were revoked.
     #[error("cannot read which credentials were revoked: {0}")]
     Revocations(#[from] ReadError),
+    /// The files that TLS is made of are not good.
+    #[error(transparent)]
+    Tls(#[from] TlsProblem),
     /// The system gives no threads or readiness queues.
     #[error("cannot start the socket workers: {0}")]
     Workers(std::io::Error),
@@ -62,6 +59,8 @@ pub struct Server {
     doors: Arc<Doors>,
     reactor: DoorsReactor,
     accepting: JoinHandle<()>,
+    certificates: Option<Arc<Certificates>>,
+    watching: Option<JoinHandle<()>>,
     leaving: watch::Sender<bool>,
     connections: Place,
     webhook: Option<Webhook>,
@@ -98,6 +97,8 @@ pub struct Accepted {
     pub client: IpAddr,
     /// Since when (uptime) its client waits: since accept for a connection's first request, since its head was read for a later one.
     pub since: Duration,
+    /// The service that the connection's client certificate names.
+    pub service: Option<Arc<Identity>>,
 }
 
 impl Default for Place {
@@ -127,6 +128,7 @@ impl Server {
     pub async fn start(config: Config, clock: Clock, log: Arc<dyn EventLog>) -> Result<Self, StartError> {
         let wanted = config.listen;
         let shared = Shared::new(config, clock, log)?;
+        let certificates = Certificates::load(&shared.config.tls, &shared.clock, &shared.metrics)?;
         let revocations = shared.auth.revocations();
         revocations::load(&*shared.log, revocations, shared.clock.unix_ms()).await?;
         shared.metrics.access.revocations(revocations.len());
@@ -141,17 +143,25 @@ impl Server {
             pending: Arc::new(Semaphore::new(shared.config.sockets.handshakes_pending_max)),
             shared: Arc::clone(&shared),
             router,
+            certificates: certificates.clone(),
             connections: connections.clone(),
             left,
         };
         let accepting = tokio::spawn(accept.run(listener));
-        Ok(Self { address, shared, doors, reactor, accepting, leaving, connections, webhook })
+        let watching = certificates.clone().map(|certificates| tokio::spawn(certificates.watch()));
+        Ok(Self { address, shared, doors, reactor, accepting, certificates, watching, leaving, connections, webhook })
     }
 
     /// Where it listens: the real port, if port 0 was asked for.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The certificates in use, if it speaks TLS.
+    #[must_use]
+    pub fn certificates(&self) -> Option<&Arc<Certificates>> {
+        self.certificates.as_ref()
     }
 
     /// What its parts share.
@@ -205,6 +215,9 @@ impl Server {
     /// Drops everything at once; the log stays open and keeps what it acknowledged.
     pub async fn stop(self) {
         self.accepting.abort();
+        if let Some(watching) = &self.watching {
+            watching.abort();
+        }
         let _ = self.leaving.send(true);
         drop(self.webhook);
         let reactor = self.reactor;
@@ -214,31 +227,12 @@ impl Server {
     }
 }
 
-/// A connection that has not said yet what it wants.
-struct Pending {
-    _permit: OwnedSemaphorePermit,
-    _address: Option<AddressPlace>,
-    gauge: Gauge,
-}
-
-impl Pending {
-    fn new(permit: OwnedSemaphorePermit, address: Option<AddressPlace>, gauge: &Gauge) -> Self {
-        gauge.inc();
-        Self { _permit: permit, _address: address, gauge: gauge.clone() }
-    }
-}
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        self.gauge.dec();
-    }
-}
-
 struct Accept {
     shared: Arc<Shared>,
     router: Router,
     /// Connections that have not said yet what they want.
     pending: Arc<Semaphore>,
+    certificates: Option<Arc<Certificates>>,
     connections: Place,
     left: watch::Receiver<bool>,
 }
@@ -278,7 +272,7 @@ impl Accept {
         }
     }
 
-    /// One HTTP connection, until it ends or becomes something else; `one_too_many` is told so and ends.
+    /// One connection, until it ends or becomes something else; `one_too_many` is told so and ends.
     fn connection(
         &self,
         stream: TcpStream,
@@ -287,74 +281,17 @@ impl Accept {
         place: Place,
         one_too_many: bool,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let config = &self.shared.config;
-        let (mut left, shared) = (self.left.clone(), Arc::clone(&self.shared));
-        let (asked, first_request) = oneshot::channel();
-        let pending = parking_lot::Mutex::new(Some((pending, asked)));
-        let router = self.router.clone();
-        let (accepted_at, requests) = (self.shared.clock.uptime(), Arc::clone(&self.shared));
-        let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-            let since = match pending.lock().take() {
-                Some((_no_longer_pending, asked)) => {
-                    let _ = asked.send(());
-                    accepted_at
-                }
-                None => requests.clock.uptime(),
-            };
-            let client = requests.proxies.client_address(peer.ip(), request.headers());
-            request.extensions_mut().insert(Accepted { peer, client, place: place.clone(), since });
-            let (router, refused) = (router.clone(), one_too_many.then(|| turn_away(&requests)));
-            async move {
-                match refused {
-                    Some(response) => Ok(response),
-                    None => router.oneshot(request).await,
-                }
-            }
-        });
-        let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new())
-            .header_read_timeout(config.rest.keep_alive_timeout)
-            .max_headers(config.sockets.headers_max)
-            .max_buf_size(config.sockets.header_bytes_max.max(8 * 1024));
-        let deadline = config.sockets.handshake_timeout;
         // Later than the doors' own farewell to a socket that stalls, which tells the client why.
-        give_up_after(&stream, config.sockets.stall_timeout * 2);
-        async move {
-            let _ = stream.set_nodelay(true);
-            let serving = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
-            // From accept to the whole first request: whoever is slower than this is not a client.
-            let handshake = tokio::time::timeout(deadline, first_request);
-            let leaving = left.wait_for(|left| *left);
-            tokio::pin!(serving, handshake, leaving);
-            let (mut shaken, mut told) = (false, false);
-            let result = loop {
-                tokio::select! {
-                    result = &mut serving => break result,
-                    asked = &mut handshake, if !shaken => {
-                        shaken = true;
-                        if asked.is_err() {
-                            shared.metrics.handshake("http", "timeout");
-                            return;
-                        }
-                    }
-                    // An idle connection ends at once; one with a request ends behind its answer.
-                    _ = &mut leaving, if !told => {
-                        told = true;
-                        serving.as_mut().graceful_shutdown();
-                    }
-                }
-            };
-            if let Err(error) = result {
-                tracing::debug!(%error, "an HTTP connection ended early");
-            }
-        }
+        give_up_after(&stream, self.shared.config.sockets.stall_timeout * 2);
+        let newcomer = Newcomer {
+            shared: Arc::clone(&self.shared),
+            router: self.router.clone(),
+            place,
+            peer,
+            accepted_at: self.shared.clock.uptime(),
+            pending,
+            one_too_many,
+        };
+        newcomer.be_served(stream, self.certificates.clone(), self.left.clone())
     }
-}
-
-/// The answer to whatever a connection asks whose address has too many. It is the last one there.
-fn turn_away(shared: &Shared) -> Response {
-    shared.metrics.limits.refused("address_connections");
-    let mut response = http::Failure::from(AddressLimits::too_many()).into_response();
-    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    response
 }

@@ -26,6 +26,7 @@ use super::entry::Entry;
 use super::ticket::{Admission, Refused, Ticket};
 use crate::http::Failure;
 use crate::server::{Accepted, Place};
+use crate::tls::TlsSocket;
 
 pub(super) async fn native_or_unified(State(doors): State<Arc<Doors>>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
@@ -162,15 +163,25 @@ impl Doors {
     }
 
     fn hand_over(&self, upgraded: Upgraded, ticket: Ticket) {
-        let parts = match upgraded.downcast::<TokioIo<TcpStream>>() {
-            Ok(parts) => parts,
-            Err(_) => return tracing::error!("an upgraded connection has an unknown transport"),
-        };
         let unsent = self.shared.config.sockets.notsent_lowat_bytes;
-        let stream = parts.io.into_inner().into_std().and_then(|stream| prepare_socket(&stream, unsent).map(|()| stream));
-        match stream {
-            Ok(stream) => {
-                if self.mailbox().arrive(Arrival::WebSocket(stream, parts.read_buf.to_vec()), ticket).is_err() {
+        let prepared = |stream: TcpStream| stream.into_std().and_then(|stream| prepare_socket(&stream, unsent).map(|()| stream));
+        let arrival = match upgraded.downcast::<TokioIo<TcpStream>>() {
+            Ok(parts) => {
+                let unread = parts.read_buf.to_vec();
+                prepared(parts.io.into_inner()).map(|stream| Arrival::WebSocket(stream, unread))
+            }
+            Err(upgraded) => match upgraded.downcast::<TlsSocket>() {
+                Ok(parts) => {
+                    let (stream, session, later) = parts.io.into_parts();
+                    let unread = [&parts.read_buf[..], &later].concat();
+                    prepared(stream).map(|stream| Arrival::Tls(stream, session, unread))
+                }
+                Err(_) => return tracing::error!("an upgraded connection has an unknown transport"),
+            },
+        };
+        match arrival {
+            Ok(arrival) => {
+                if self.mailbox().arrive(arrival, ticket).is_err() {
                     self.shared.metrics.accepts_refused.inc();
                 }
             }

@@ -12,6 +12,7 @@ use towline_protocol::{ErrorCode, TopicName};
 
 use super::failure::Failure;
 use super::params::Params;
+use crate::server::Accepted;
 use crate::shared::Shared;
 
 /// The name of somebody in development mode who does not say who they are.
@@ -112,8 +113,18 @@ async fn judge(shared: &Shared, parts: &Parts) -> Result<Arc<Identity>, AuthErro
     match extract::credential(places)? {
         Some(Credential::Token(token)) => shared.auth.authenticate(&token).await,
         Some(Credential::Ticket(ticket)) => redeem(shared, &parts.headers, &ticket),
-        None => Err(AuthError::Missing),
+        None => certified(shared, parts),
     }
+}
+
+/// The service that the connection's client certificate names. A browser shows its certificate to every server that asks, whichever page
+/// made it send the request, so for pages it counts for nothing.
+fn certified(shared: &Shared, parts: &Parts) -> Result<Arc<Identity>, AuthError> {
+    let by_page = parts.headers.contains_key(ORIGIN) || parts.headers.contains_key("sec-fetch-site");
+    let service = parts.extensions.get().and_then(|accepted: &Accepted| accepted.service.clone());
+    let service = service.filter(|_| !by_page).ok_or(AuthError::Missing)?;
+    // The connection may have been opened long ago.
+    if service.expired(shared.clock.unix_ms()) { Err(AuthError::Expired) } else { Ok(service) }
 }
 
 /// Without authentication nothing but the address protects the server, and a browser on this machine reaches that address for any

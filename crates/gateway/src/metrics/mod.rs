@@ -9,6 +9,7 @@ mod labels;
 mod limits;
 mod process;
 mod scrape;
+mod tls;
 mod webhook;
 
 use prometheus_client::metrics::counter::Counter;
@@ -22,6 +23,7 @@ pub use access::AccessMetrics;
 pub use clients::ClientMetrics;
 use labels::{Close, Code, Door, DoorOutcome, Request, Route, State, Status};
 pub use limits::LimitMetrics;
+pub use tls::TlsMetrics;
 pub use webhook::WebhookMetrics;
 
 /// All metrics that the gateway's own code counts. Fields are for hot paths: each is one atomic. Methods with labels take a read lock
@@ -75,6 +77,8 @@ pub struct Metrics {
     pub limits: LimitMetrics,
     /// Clients as such.
     pub clients: ClientMetrics,
+    /// Certificates.
+    pub tls: TlsMetrics,
     /// Whether the log takes appends; set when somebody looks.
     pub log_ready: Gauge,
     /// The webhook.
@@ -136,6 +140,7 @@ impl Metrics {
             access: AccessMetrics::default(),
             limits: LimitMetrics::default(),
             clients: ClientMetrics::default(),
+            tls: TlsMetrics::default(),
             log_ready: Gauge::default(),
             webhook: WebhookMetrics::new(),
             connections: Family::default(),
@@ -187,6 +192,7 @@ impl Metrics {
         own.register("http_request_seconds", "Time to a request's answer by route", self.request_seconds.clone());
         self.access.register(own);
         self.webhook.register(own);
+        self.tls.register(own);
         self.registry = registry;
     }
 
