@@ -1,7 +1,9 @@
 //! Where a gateway answers, and what a test needs to talk to it: the same for one in process and for the real binary.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use rustls::ClientConfig;
 use serde_json::{Value, json};
 use towline_auth::Secret;
 use towline_clock::Clock;
@@ -13,6 +15,7 @@ use crate::raw_socket::RawSocket;
 use crate::socket::Socket;
 use crate::sse_reader::SseReader;
 use crate::token::Token;
+use crate::wire::{connect, try_connect};
 
 /// The key of the service that publishes in tests.
 pub const SERVICE_KEY: &str = "harness-service-key-0123456789";
@@ -27,15 +30,29 @@ pub struct Endpoint {
     address: SocketAddr,
     clock: Clock,
     http: reqwest::Client,
+    tls: Option<Arc<ClientConfig>>,
 }
 
 impl Endpoint {
     /// A gateway that runs already, with the harness's service key and secret.
     #[must_use]
     pub fn at(address: SocketAddr, clock: Clock) -> Self {
+        Self::over(address, clock, None)
+    }
+
+    pub(crate) fn over(address: SocketAddr, clock: Clock, tls: Option<Arc<ClientConfig>>) -> Self {
         // Keeps no idle connection, so that a server's connections are those of the test.
-        let http = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(PATIENCE * 3).build();
-        Self { address, clock, http: http.unwrap_or_else(|error| panic!("{error}")) }
+        let mut http = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(PATIENCE * 3);
+        if let Some(config) = &tls {
+            http = http.tls_backend_preconfigured(ClientConfig::clone(config));
+        }
+        Self { address, clock, http: http.build().unwrap_or_else(|error| panic!("{error}")), tls }
+    }
+
+    /// The same server as somebody with this TLS configuration sees it: one that shows a certificate, for example.
+    #[must_use]
+    pub fn with_tls(&self, config: Arc<ClientConfig>) -> Self {
+        Self::over(self.address, self.clock.clone(), Some(config))
     }
 
     /// Its address.
@@ -47,7 +64,7 @@ impl Endpoint {
     /// An address of its own as a URL.
     #[must_use]
     pub fn url(&self, target: &str) -> String {
-        format!("http://{}{target}", self.address)
+        format!("http{}://{}{target}", if self.tls.is_some() { "s" } else { "" }, self.address)
     }
 
     /// The clock that tokens are made by.
@@ -71,19 +88,19 @@ impl Endpoint {
     /// A handshake on the native door.
     #[must_use]
     pub fn native(&self) -> Handshake {
-        Handshake::native(self.address)
+        Handshake::native(self.address).tls(self.tls.clone())
     }
 
     /// The same in MessagePack.
     #[must_use]
     pub fn native_binary(&self) -> Handshake {
-        Handshake::native_binary(self.address)
+        Handshake::native_binary(self.address).tls(self.tls.clone())
     }
 
     /// A handshake on the feed door of a user.
     #[must_use]
     pub fn feed(&self, user_id: &str) -> Handshake {
-        Handshake::feed(self.address, user_id)
+        Handshake::feed(self.address, user_id).tls(self.tls.clone())
     }
 
     /// A handshake on the topic hub.
@@ -110,9 +127,22 @@ impl Endpoint {
         socket
     }
 
-    /// A TCP connection.
+    /// A connection for bytes by hand, over TLS if the server speaks that.
     pub async fn raw(&self) -> RawSocket {
-        RawSocket::connect(self.address).await
+        RawSocket::of(connect(self.address, None, self.tls.clone()).await)
+    }
+
+    /// The same, or why there is none.
+    ///
+    /// # Errors
+    /// The server refuses, in the TLS handshake perhaps.
+    pub async fn try_raw(&self) -> std::io::Result<RawSocket> {
+        Ok(RawSocket::of(try_connect(self.address, None, self.tls.clone()).await?))
+    }
+
+    /// The same with a small kernel buffer for what is not read.
+    pub async fn raw_with_receive_buffer(&self, bytes: u32) -> RawSocket {
+        RawSocket::of(connect(self.address, Some(bytes), self.tls.clone()).await)
     }
 
     /// An event stream. `target` is the path with its query.
@@ -125,7 +155,7 @@ impl Endpoint {
         token: impl Into<String>,
         last_event_id: Option<&str>,
     ) -> Result<SseReader, (u16, String)> {
-        SseReader::open(&self.http, self.address, target, &token.into(), last_event_id).await
+        SseReader::open(&self.http, &self.url(target), target, &token.into(), last_event_id).await
     }
 
     /// Publishes one event with the service key and returns where it stands.
@@ -173,11 +203,11 @@ impl Endpoint {
         self.post_events_as(SERVICE_KEY, query, "application/json", body).await
     }
 
-    /// Sends a body of any kind to the publishing route.
+    /// Sends a body of any kind to the publishing route. An empty token sends none.
     pub async fn post_events_as(&self, token: impl Into<String>, query: &str, content_type: &str, body: &str) -> (u16, Value) {
         let url = self.url(&format!("/api/v1/events{query}"));
-        let request = self.http.post(url).bearer_auth(token.into()).header("content-type", content_type).body(body.to_owned());
-        answer(request).await
+        let (token, request) = (token.into(), self.http.post(url).header("content-type", content_type).body(body.to_owned()));
+        answer(if token.is_empty() { request } else { request.bearer_auth(token) }).await
     }
 
     /// Sends text that should be JSON to a route. An empty token sends none.

@@ -12,6 +12,7 @@ use towline_clock::Clock;
 use towline_log::EventLog;
 use towline_log_embedded::{EmbeddedLog, OsFiles};
 
+use crate::authority::Authority;
 use crate::endpoint::{Endpoint, JWT_SECRET, PAGE, SERVICE_KEY};
 use crate::faulty_log::{Faults, FaultyLog};
 use crate::patience::eventually;
@@ -22,6 +23,7 @@ pub struct Gateway {
     server: Option<Server>,
     faults: Faults,
     log: Option<Arc<dyn EventLog>>,
+    authority: Option<Authority>,
     _directory: TempDir,
 }
 
@@ -32,18 +34,28 @@ pub struct GatewayBuilder {
     changes: Vec<Change>,
     clock: Clock,
     log: Option<Arc<dyn EventLog>>,
+    authority: Option<Authority>,
 }
 
 impl Gateway {
     /// A gateway to be started: authentication by service key and shared secret, an embedded log, the system's clock.
     #[must_use]
     pub fn builder() -> GatewayBuilder {
-        GatewayBuilder { changes: Vec::new(), clock: Clock::system(), log: None }
+        GatewayBuilder { changes: Vec::new(), clock: Clock::system(), log: None, authority: None }
     }
 
     /// A gateway with nothing special.
     pub async fn start() -> Self {
         Self::builder().start().await
+    }
+
+    /// Who signed its certificate.
+    ///
+    /// # Panics
+    /// If it does not speak TLS.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
+        self.authority.as_ref().expect("a gateway with TLS has an authority")
     }
 
     /// The faults of its log.
@@ -146,6 +158,28 @@ impl GatewayBuilder {
         self
     }
 
+    /// Speaks TLS, with a certificate of an authority of its own.
+    #[must_use]
+    pub fn tls(mut self) -> Self {
+        let authority = Authority::new();
+        let (certificate, key) = authority.install(&authority.server().make());
+        self.authority = Some(authority);
+        self.config(move |config| {
+            config.tls.certificate = Some(certificate);
+            config.tls.key = Some(key);
+        })
+    }
+
+    /// Lets clients show certificates of the same authority. After [`GatewayBuilder::tls`].
+    ///
+    /// # Panics
+    /// If it does not speak TLS.
+    #[must_use]
+    pub fn client_ca(self) -> Self {
+        let file = self.authority.as_ref().expect("a gateway with TLS has an authority").file();
+        self.config(move |config| config.tls.client_ca = Some(file))
+    }
+
     /// Trusts an issuer beside the shared secret.
     #[must_use]
     pub fn issuer(self, issuer: &TestIssuer) -> Self {
@@ -187,8 +221,9 @@ impl GatewayBuilder {
         let (log, faults) = FaultyLog::around(log);
         let server = Server::start(config, self.clock.clone(), log.clone()).await;
         let server = server.unwrap_or_else(|error| panic!("the gateway did not start: {error}"));
-        let endpoint = Endpoint::at(server.address(), self.clock);
-        Gateway { endpoint, server: Some(server), faults, log: Some(log), _directory: directory }
+        let endpoint =
+            Endpoint::over(server.address(), self.clock, self.authority.as_ref().map(|authority| authority.client_config(None)));
+        Gateway { endpoint, server: Some(server), faults, log: Some(log), authority: self.authority, _directory: directory }
     }
 }
 

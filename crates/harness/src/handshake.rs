@@ -1,14 +1,16 @@
 //! A WebSocket handshake, with all that a client may say in it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use http::{HeaderMap, Request};
-use tokio::net::{TcpSocket, TcpStream};
+use rustls::ClientConfig;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use crate::socket::Socket;
+use crate::wire::connect;
 
 /// A handshake to be made.
 #[derive(Debug, Clone)]
@@ -19,6 +21,7 @@ pub struct Handshake {
     headers: Vec<(String, String)>,
     protocols: Vec<String>,
     receive_buffer_bytes: Option<u32>,
+    tls: Option<Arc<ClientConfig>>,
     envelope: bool,
 }
 
@@ -44,6 +47,7 @@ impl Handshake {
             headers: Vec::new(),
             protocols: Vec::new(),
             receive_buffer_bytes: None,
+            tls: None,
             envelope: false,
         }
     }
@@ -141,6 +145,13 @@ impl Handshake {
         self
     }
 
+    /// Speaks over TLS.
+    #[must_use]
+    pub fn tls(mut self, config: Option<Arc<ClientConfig>>) -> Self {
+        self.tls = config;
+        self
+    }
+
     /// Opens the socket.
     ///
     /// # Panics
@@ -162,7 +173,7 @@ impl Handshake {
     /// If there is no server, or its answer is not HTTP.
     pub async fn try_open(self) -> Result<Socket, Refused> {
         let request = self.request();
-        let stream = connect(self.address, self.receive_buffer_bytes).await;
+        let stream = connect(self.address, self.receive_buffer_bytes, self.tls.clone()).await;
         let config = WebSocketConfig::default().read_buffer_size(16 * 1024).max_message_size(Some(64 << 20));
         match tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await {
             Ok((stream, response)) => Ok(Socket::new(stream, &response, &self.path, self.envelope)),
@@ -192,16 +203,4 @@ impl Handshake {
         }
         request
     }
-}
-
-/// A connection whose kernel buffer is small, if so wanted.
-pub(crate) async fn connect(address: SocketAddr, receive_buffer_bytes: Option<u32>) -> TcpStream {
-    let connecting = async {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        if let Some(bytes) = receive_buffer_bytes {
-            socket.set_recv_buffer_size(bytes)?;
-        }
-        socket.connect(address).await
-    };
-    connecting.await.unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"))
 }

@@ -43,6 +43,7 @@
 //!
 //! Not here: load (that is `bench`), and anything that a production build would need.
 
+mod authority;
 mod binary;
 mod continuity;
 mod endpoint;
@@ -58,7 +59,9 @@ mod socket;
 mod sse_reader;
 mod token;
 mod transcript;
+mod wire;
 
+pub use authority::{Authority, CertificateRequest, Certified};
 pub use binary::Binary;
 pub use continuity::{Continuity, is_envelope};
 pub use endpoint::{Endpoint, JWT_SECRET, PAGE, SERVICE_KEY};

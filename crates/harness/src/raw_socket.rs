@@ -3,16 +3,14 @@
 use std::io;
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-
-use crate::handshake::connect;
 use crate::patience::PATIENCE;
 use crate::transcript::Transcript;
+use crate::wire::{Wire, connect};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// A TCP connection.
 pub struct RawSocket {
-    stream: TcpStream,
+    stream: Wire,
     /// Read and not yet asked for.
     buffer: Vec<u8>,
     transcript: Transcript,
@@ -74,15 +72,15 @@ pub fn client_frame(first_byte: u8, payload: &[u8], mask: Option<[u8; 4]>) -> Ve
 impl RawSocket {
     /// Connects.
     pub async fn connect(address: SocketAddr) -> Self {
-        Self::of(connect(address, None).await)
+        Self::of(connect(address, None, None).await)
     }
 
     /// Connects with a small kernel buffer for what is not read.
     pub async fn connect_with_receive_buffer(address: SocketAddr, bytes: u32) -> Self {
-        Self::of(connect(address, Some(bytes)).await)
+        Self::of(connect(address, Some(bytes), None).await)
     }
 
-    fn of(stream: TcpStream) -> Self {
+    pub(crate) fn of(stream: Wire) -> Self {
         Self { stream, buffer: Vec::new(), transcript: Transcript::new("a raw socket") }
     }
 

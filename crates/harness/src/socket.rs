@@ -6,7 +6,6 @@ use std::time::Duration;
 use futures_util::{SinkExt as _, StreamExt as _};
 use http::{HeaderMap, Response};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -16,6 +15,7 @@ use crate::continuity::{Continuity, is_envelope};
 use crate::packet::Packet;
 use crate::patience::PATIENCE;
 use crate::transcript::Transcript;
+use crate::wire::Wire;
 
 /// A connection. Everything that comes is checked: on the native door each packet must be envelope v1, and on every door each event must
 /// follow the one before it in its topic, unless the server said that something is missing. What fails prints the whole transcript.
@@ -26,7 +26,7 @@ use crate::transcript::Transcript;
 /// Packets come to whoever asks in the order in which they arrived. The server's `ping` messages are noted and passed over.
 /// Nothing is read from the socket while nobody asks, so a test that does not ask is a slow reader.
 pub struct Socket {
-    stream: WebSocketStream<TcpStream>,
+    stream: WebSocketStream<Wire>,
     headers: HeaderMap,
     envelope: bool,
     binary: bool,
@@ -45,7 +45,7 @@ enum Incoming {
 }
 
 impl Socket {
-    pub(crate) fn new<B>(stream: WebSocketStream<TcpStream>, response: &Response<B>, path: &str, envelope: bool) -> Self {
+    pub(crate) fn new<B>(stream: WebSocketStream<Wire>, response: &Response<B>, path: &str, envelope: bool) -> Self {
         let mut transcript = Transcript::new(path);
         transcript.remark(format!("opened, {}", response.status()));
         Self {

@@ -1,6 +1,5 @@
 //! A reader of Server-Sent Events, by the rules of the HTML standard.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -27,12 +26,12 @@ pub struct SseReader {
 impl SseReader {
     pub(crate) async fn open(
         http: &reqwest::Client,
-        address: SocketAddr,
+        url: &str,
         target: &str,
         token: &str,
         last_event_id: Option<&str>,
     ) -> Result<Self, (u16, String)> {
-        let mut request = http.get(format!("http://{address}{target}")).header("accept", "text/event-stream");
+        let mut request = http.get(url).header("accept", "text/event-stream");
         if !token.is_empty() {
             request = request.bearer_auth(token);
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use towline_harness::{Binary, Gateway, PATIENCE, SERVICE_KEY};
+use towline_harness::{Binary, Gateway, GatewayBuilder, PATIENCE, SERVICE_KEY};
 
 #[tokio::test]
 async fn sigterm_sends_everybody_away_and_ends_in_order() {
@@ -58,7 +58,11 @@ async fn whoever_stays_is_cut_off() {
 
 #[tokio::test]
 async fn what_is_under_way_is_answered() {
-    let mut gateway = Gateway::builder().config(|config| config.drain.window = Duration::ZERO).start().await;
+    what_is_under_way_is_answered_over(Gateway::builder()).await;
+}
+
+pub(crate) async fn what_is_under_way_is_answered_over(builder: GatewayBuilder) {
+    let mut gateway = builder.config(|config| config.drain.window = Duration::ZERO).start().await;
     gateway.faults().acknowledge_after(Duration::from_millis(300));
     let mut service = gateway.connect_with(SERVICE_KEY).await;
     service.send(json!({"id": "p", "type": "publish", "data": {"topic": "a", "type": "x", "id": "by-socket"}})).await;
@@ -103,6 +107,10 @@ async fn a_draining_server_is_not_ready_and_takes_nobody_new() {
 /// Neither a connection that waits for its next request nor one that never said a word.
 #[tokio::test]
 async fn idle_connections_do_not_hold_a_drain_up() {
+    idle_connections_do_not_hold_a_drain_up_over(Gateway::builder()).await;
+}
+
+pub(crate) async fn idle_connections_do_not_hold_a_drain_up_over(builder: GatewayBuilder) {
     let an_hour = Duration::from_secs(3_600);
     let change = move |config: &mut towline::Config| {
         config.drain.window = Duration::ZERO;
@@ -110,7 +118,7 @@ async fn idle_connections_do_not_hold_a_drain_up() {
         config.sockets.handshake_timeout = an_hour;
         config.rest.keep_alive_timeout = an_hour;
     };
-    let mut gateway = Gateway::builder().config(change).start().await;
+    let mut gateway = builder.config(change).start().await;
     let mut kept = gateway.raw().await;
     kept.send(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     assert_eq!(kept.response().await.status, 200);

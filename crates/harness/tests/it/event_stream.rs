@@ -1,7 +1,7 @@
 //! Server-Sent Events: the fallback for clients without WebSocket, over the same cursors.
 
 use serde_json::json;
-use towline_harness::{Clock, Gateway, MemoryLog, PATIENCE, Packet, RawSocket, SERVICE_KEY};
+use towline_harness::{Clock, Gateway, GatewayBuilder, MemoryLog, PATIENCE, Packet, SERVICE_KEY};
 use towline_log::TopicName;
 
 fn numbers(packets: &[Packet]) -> Vec<u64> {
@@ -11,7 +11,11 @@ fn numbers(packets: &[Packet]) -> Vec<u64> {
 // proves: B10
 #[tokio::test]
 async fn a_stream_carries_events_as_they_happen() {
-    let gateway = Gateway::start().await;
+    a_stream_carries_events_as_they_happen_over(Gateway::builder()).await;
+}
+
+pub(crate) async fn a_stream_carries_events_as_they_happen_over(builder: GatewayBuilder) {
+    let gateway = builder.start().await;
     let token = gateway.token("alice").mint();
     // A browser's EventSource can set no header: the token may stand in the query.
     let mut stream = gateway.stream(&format!("/api/v1/stream?topics=user:alice&token={token}"), "", None).await.ok().unwrap();
@@ -129,8 +133,12 @@ async fn a_reader_that_goes_away_is_forgotten() {
 /// A stream whose reader does not read holds no memory for it: it reads the log when the reader does.
 #[tokio::test]
 async fn a_slow_reader_gets_everything_in_the_end() {
-    let gateway = Gateway::builder().config(|config| config.sockets.window_events = 10).start().await;
-    let mut raw = RawSocket::connect_with_receive_buffer(gateway.address(), 64 * 1024).await;
+    a_slow_reader_gets_everything_in_the_end_over(Gateway::builder()).await;
+}
+
+pub(crate) async fn a_slow_reader_gets_everything_in_the_end_over(builder: GatewayBuilder) {
+    let gateway = builder.config(|config| config.sockets.window_events = 10).start().await;
+    let mut raw = gateway.raw_with_receive_buffer(64 * 1024).await;
     let request =
         format!("GET /api/v1/stream?topics=a HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {SERVICE_KEY}\r\n\r\n");
     raw.send(request.as_bytes()).await.unwrap();
@@ -161,13 +169,16 @@ async fn a_slow_reader_gets_everything_in_the_end() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_reader_that_never_reads_does_not_hold_its_connection_for_ever() {
-    let gateway =
-        Gateway::builder().config(|config| config.sockets.stall_timeout = std::time::Duration::from_secs(1)).start().await;
+    a_reader_that_never_reads_does_not_hold_its_connection_for_ever_over(Gateway::builder()).await;
+}
+
+pub(crate) async fn a_reader_that_never_reads_does_not_hold_its_connection_for_ever_over(builder: GatewayBuilder) {
+    let gateway = builder.config(|config| config.sockets.stall_timeout = std::time::Duration::from_secs(1)).start().await;
     gateway.publish_padded("user:a", 0, 1_000, 8_000).await;
     let mut readers = Vec::new();
     let replay = "/api/ws/replay?topic=user:a&after=0-0&limit=1000";
     for target in ["/api/v1/stream?topics=user:a&from=earliest", replay] {
-        let mut raw = RawSocket::connect_with_receive_buffer(gateway.address(), 4 * 1024).await;
+        let mut raw = gateway.raw_with_receive_buffer(4 * 1024).await;
         let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {SERVICE_KEY}\r\n\r\n");
         raw.send(request.as_bytes()).await.unwrap();
         readers.push(raw);

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use serde_json::json;
-use towline_harness::{Gateway, PATIENCE, RawSocket, eventually};
+use towline_harness::{Gateway, GatewayBuilder, PATIENCE, eventually};
 
-async fn gateway() -> Gateway {
-    Gateway::builder().manual_clock().start().await
+async fn gateway(builder: GatewayBuilder) -> Gateway {
+    builder.manual_clock().start().await
 }
 
 async fn pings(gateway: &Gateway) -> u64 {
@@ -16,13 +16,20 @@ async fn pings(gateway: &Gateway) -> u64 {
 // proves: B3
 #[tokio::test]
 async fn a_silent_socket_is_pinged_and_then_closed_with_4408() {
-    let gateway = gateway().await;
+    a_silent_socket_is_pinged_and_then_closed_with_4408_over(Gateway::builder()).await;
+}
+
+pub(crate) async fn a_silent_socket_is_pinged_and_then_closed_with_4408_over(builder: GatewayBuilder) {
+    let gateway = gateway(builder).await;
     let token = gateway.token("alice").mint();
-    let mut native = RawSocket::connect(gateway.address()).await;
+    let mut native = gateway.raw().await;
     native.upgrade(&format!("/ws?token={token}"), "Sec-WebSocket-Protocol: towline.v1\r\n").await;
-    let mut feed = RawSocket::connect(gateway.address()).await;
+    let mut feed = gateway.raw().await;
     feed.upgrade(&format!("/api/v1/ws/agents/alice?token={token}"), "").await;
     assert_eq!(native.frame().await.unwrap().first_byte, 0x81, "welcome");
+    let metrics = gateway.server().shared().metrics.clone();
+    // The feed says no welcome: its silence counts from when it was taken over, not from the 101.
+    eventually("the feed is open", || async { metrics.connections("feed").get() == 1 }).await;
 
     gateway.clock().advance(Duration::from_secs(31));
     // The native door's page code gets a message it can see; both get the frame that libraries answer.
@@ -44,7 +51,7 @@ async fn a_silent_socket_is_pinged_and_then_closed_with_4408() {
 // proves: B3
 #[tokio::test]
 async fn who_answers_lives() {
-    let gateway = gateway().await;
+    let gateway = gateway(Gateway::builder()).await;
     let mut by_frame = gateway.feed("alice").token(gateway.token("alice")).open().await;
     let mut by_message = gateway.connect("bob").await;
     let mut stream = gateway.stream("/api/v1/stream?topics=user:alice", gateway.token("alice"), None).await.ok().unwrap();
@@ -70,7 +77,7 @@ async fn who_answers_lives() {
 /// A silent client gets one ping, not one a second.
 #[tokio::test]
 async fn a_ping_is_not_repeated_before_its_time() {
-    let gateway = gateway().await;
+    let gateway = gateway(Gateway::builder()).await;
     let mut alice = gateway.raw().await;
     alice.upgrade(&format!("/ws?token={}", gateway.token("alice").mint()), "Sec-WebSocket-Protocol: towline.v1\r\n").await;
     let mut bob = gateway.connect("bob").await;

@@ -8,8 +8,8 @@ use towline_harness::{Binary, Endpoint, Gateway, GatewayBuilder, PATIENCE, RawSo
 const MIB: u64 = 1 << 20;
 
 /// Whoever is slower than this is not a client. Short here, so that the tests are.
-fn impatient() -> GatewayBuilder {
-    Gateway::builder().config(|config| config.sockets.handshake_timeout = Duration::from_millis(300))
+fn impatient(builder: GatewayBuilder) -> GatewayBuilder {
+    builder.config(|config| config.sockets.handshake_timeout = Duration::from_millis(300))
 }
 
 /// An honest client is served.
@@ -31,7 +31,7 @@ async fn upgraded(endpoint: &Endpoint) -> RawSocket {
 
 #[tokio::test]
 async fn a_silent_socket_is_dropped() {
-    let gateway = impatient().start().await;
+    let gateway = impatient(Gateway::builder()).start().await;
     let mut sockets = Vec::new();
     for _ in 0..20 {
         sockets.push(gateway.raw().await);
@@ -47,7 +47,7 @@ async fn a_silent_socket_is_dropped() {
 
 #[tokio::test]
 async fn one_byte_at_a_time_is_dropped() {
-    let gateway = impatient().start().await;
+    let gateway = impatient(Gateway::builder()).start().await;
     let mut socket = gateway.raw().await;
     let request = format!("GET /livez HTTP/1.1\r\nHost: localhost\r\nX-Pad: {}\r\n\r\n", "x".repeat(10_000));
     let mut sent = 0;
@@ -66,7 +66,7 @@ async fn one_byte_at_a_time_is_dropped() {
 /// More who say nothing than may be in a handshake: the next is turned away, and nobody who is served is hurt.
 #[tokio::test]
 async fn unfinished_handshakes_have_a_limit() {
-    let gateway = impatient().config(|config| config.sockets.handshakes_pending_max = 3).start().await;
+    let gateway = impatient(Gateway::builder()).config(|config| config.sockets.handshakes_pending_max = 3).start().await;
     let mut established = gateway.connect("alice").await;
     let mut sockets = Vec::new();
     for _ in 0..3 {
@@ -121,7 +121,11 @@ async fn a_header_of_20_mb_is_431_and_held_by_nobody() {
 
 #[tokio::test]
 async fn tiny_fragments_end_at_their_limit() {
-    let gateway = Gateway::start().await;
+    tiny_fragments_end_at_their_limit_over(Gateway::builder()).await;
+}
+
+pub(crate) async fn tiny_fragments_end_at_their_limit_over(builder: GatewayBuilder) {
+    let gateway = builder.start().await;
     let mut socket = upgraded(&gateway).await;
     let mut flood = client_frame(0x01, b"", Some([1, 2, 3, 4]));
     for _ in 0..5_000 {
@@ -161,10 +165,14 @@ async fn a_ping_flood_without_reading_is_held_back() {
 
 #[tokio::test]
 async fn garbage_is_refused_at_every_stage() {
+    garbage_is_refused_at_every_stage_over(Gateway::builder()).await;
+}
+
+pub(crate) async fn garbage_is_refused_at_every_stage_over(builder: GatewayBuilder) {
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
-    let gateway = impatient().start().await;
+    let gateway = impatient(builder).start().await;
     for _ in 0..20 {
         let garbage: Vec<u8> = (0..random.usize(1..5_000)).map(|_| random.u8(..)).collect();
         let mut before = gateway.raw().await;
@@ -187,7 +195,11 @@ async fn garbage_is_refused_at_every_stage() {
 /// Peers that go away without a word, at every stage.
 #[tokio::test]
 async fn half_open_connections_are_let_go_of() {
-    let gateway = impatient().start().await;
+    half_open_connections_are_let_go_of_over(Gateway::builder()).await;
+}
+
+pub(crate) async fn half_open_connections_are_let_go_of_over(builder: GatewayBuilder) {
+    let gateway = impatient(builder).start().await;
     let mut early = gateway.raw().await;
     early.send(b"GET /livez HTT").await.unwrap();
     early.finish().await.unwrap();
@@ -218,7 +230,11 @@ async fn half_open_connections_are_let_go_of() {
 
 #[tokio::test]
 async fn frames_against_the_rules_are_closed_with_their_code() {
-    let gateway = Gateway::start().await;
+    frames_against_the_rules_are_closed_with_their_code_over(Gateway::builder()).await;
+}
+
+pub(crate) async fn frames_against_the_rules_are_closed_with_their_code_over(builder: GatewayBuilder) {
+    let gateway = builder.start().await;
     let mask = Some([1, 2, 3, 4]);
     let announcing = |length: u64| [&[0x81, 0xff][..], &length.to_be_bytes(), &[0; 4]].concat();
     for (name, bytes, code) in [
@@ -302,8 +318,12 @@ async fn json_nested_without_end_is_refused() {
 /// Requests sent on and on, whose answers nobody reads: they wait with the sender, and others are served.
 #[tokio::test]
 async fn requests_whose_answers_are_not_read_are_held_back() {
-    let gateway = Gateway::start().await;
-    let mut mallory = RawSocket::connect_with_receive_buffer(gateway.address(), 4096).await;
+    requests_whose_answers_are_not_read_are_held_back_over(Gateway::builder()).await;
+}
+
+pub(crate) async fn requests_whose_answers_are_not_read_are_held_back_over(builder: GatewayBuilder) {
+    let gateway = builder.start().await;
+    let mut mallory = gateway.raw_with_receive_buffer(4096).await;
     mallory.upgrade("/ws", &format!("Sec-WebSocket-Protocol: towline.v1\r\nAuthorization: Bearer {SERVICE_KEY}\r\n")).await;
     let request =
         client_frame(0x81, br#"{"id":"xxxxxxxxxxxxxxxx","type":"publish","data":{"topic":"a","type":"x"}}"#, Some([9, 9, 9, 9]));

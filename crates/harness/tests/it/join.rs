@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use towline_harness::{Clock, Gateway, MemoryLog, PATIENCE, Packet, SERVICE_KEY, Socket};
+use towline_harness::{Clock, Gateway, GatewayBuilder, MemoryLog, PATIENCE, Packet, SERVICE_KEY, Socket};
 use towline_log::{Policies, TopicName};
 use towline_protocol::{Epoch, Position};
 
@@ -56,12 +56,12 @@ struct World {
 }
 
 impl World {
-    async fn new(seed: u64) -> Self {
+    async fn new(seed: u64, builder: GatewayBuilder) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let clock = Clock::system();
         let log = MemoryLog::with(clock.clone(), Policies::default(), random.u64(1..4));
         let (window, page, workers) = (random.usize(1..8), random.usize(2_000..20_000), random.usize(1..3));
-        let gateway = Gateway::builder()
+        let gateway = builder
             .clock(clock)
             .log(Arc::new(log.clone()))
             .config(move |config| {
@@ -289,9 +289,9 @@ impl World {
     }
 }
 
-async fn run(seed: u64, steps: usize) {
+pub(crate) async fn run(seed: u64, steps: usize, builder: GatewayBuilder) {
     println!("seed {seed}");
-    let mut world = World::new(seed).await;
+    let mut world = World::new(seed, builder).await;
     for step in 0..steps {
         world.step().await;
         if step % 100 == 99 {
@@ -309,7 +309,7 @@ async fn run(seed: u64, steps: usize) {
 #[tokio::test]
 async fn random_lives_have_no_hole_and_no_repetition() {
     for _ in 0..4 {
-        run(fastrand::u64(..), 300).await;
+        run(fastrand::u64(..), 300, Gateway::builder()).await;
     }
 }
 
@@ -317,6 +317,6 @@ async fn random_lives_have_no_hole_and_no_repetition() {
 #[tokio::test]
 async fn known_lives_have_no_hole_and_no_repetition() {
     for seed in [1, 2, 3] {
-        run(seed, 150).await;
+        run(seed, 150, Gateway::builder()).await;
     }
 }

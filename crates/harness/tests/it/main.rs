@@ -32,6 +32,7 @@ mod revocation;
 mod slow_readers;
 mod storage_trouble;
 mod tickets;
+mod tls;
 mod to_the_application;
 mod token_expiry;
 mod unified_door;

@@ -1,12 +1,16 @@
 //! The native door: requests, their one answer each, and what it refuses.
 
 use serde_json::{Value, json};
-use towline_harness::{Gateway, PATIENCE, Packet, SERVICE_KEY, is_envelope};
+use towline_harness::{Gateway, GatewayBuilder, PATIENCE, Packet, SERVICE_KEY, is_envelope};
 
 // proves: B1, B7
 #[tokio::test]
 async fn a_subscriber_gets_events_as_envelopes() {
-    let gateway = Gateway::start().await;
+    a_subscriber_gets_events_as_envelopes_over(Gateway::builder()).await;
+}
+
+pub(crate) async fn a_subscriber_gets_events_as_envelopes_over(builder: GatewayBuilder) {
+    let gateway = builder.start().await;
     let mut alice = gateway.native().bearer(gateway.token("alice").org("acme")).open().await;
     assert_eq!(alice.headers()["sec-websocket-protocol"], "towline.v1");
     let welcome = alice.expect("welcome", PATIENCE).await;
@@ -180,7 +184,11 @@ async fn errors_past_a_limit_close_with_4429_and_fewer_do_not() {
 
 #[tokio::test]
 async fn a_message_larger_than_allowed_closes_with_1009() {
-    let gateway = Gateway::builder().config(|config| config.sockets.message_bytes_max = 10_000).start().await;
+    a_message_larger_than_allowed_closes_with_1009_over(Gateway::builder()).await;
+}
+
+pub(crate) async fn a_message_larger_than_allowed_closes_with_1009_over(builder: GatewayBuilder) {
+    let gateway = builder.config(|config| config.sockets.message_bytes_max = 10_000).start().await;
     let mut alice = gateway.connect("alice").await;
     alice.send(json!({"type": "ping", "data": {"pad": "x".repeat(9_000)}})).await;
     alice.expect("pong", PATIENCE).await;
@@ -218,7 +226,11 @@ async fn a_version_that_is_not_spoken_is_refused() {
 /// A ping frame is answered by a pong frame with the same payload, and the peer's close is answered with its code.
 #[tokio::test]
 async fn control_frames_are_answered_by_the_book() {
-    let gateway = Gateway::start().await;
+    control_frames_are_answered_by_the_book_over(Gateway::builder()).await;
+}
+
+pub(crate) async fn control_frames_are_answered_by_the_book_over(builder: GatewayBuilder) {
+    let gateway = builder.start().await;
     let mut raw = gateway.raw().await;
     raw.upgrade(
         "/ws",

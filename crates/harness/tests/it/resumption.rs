@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use towline_harness::{Clock, Gateway, MemoryLog, PATIENCE, Packet, Socket, eventually};
+use towline_harness::{Clock, Gateway, GatewayBuilder, MemoryLog, PATIENCE, Packet, Socket, eventually};
 use towline_log::{Policies, TopicName};
 use towline_protocol::Position;
 use towline_protocol::message::StoredAt;
@@ -83,7 +83,11 @@ async fn a_topic_nobody_wrote_to_is_empty_and_then_live() {
 /// More history than any window, page or buffer holds, and then live, without a seam.
 #[tokio::test]
 async fn a_replay_of_any_length_joins_the_live_events() {
-    let gateway = Gateway::builder()
+    a_replay_of_any_length_joins_the_live_events_over(Gateway::builder()).await;
+}
+
+pub(crate) async fn a_replay_of_any_length_joins_the_live_events_over(builder: GatewayBuilder) {
+    let gateway = builder
         .config(|config| {
             config.sockets.window_events = 50;
             config.sockets.catch_up_page_bytes = 16 * 1024;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use towline_harness::{Binary, Gateway, PATIENCE, Packet, SERVICE_KEY, Socket, eventually};
+use towline_harness::{Binary, Gateway, GatewayBuilder, PATIENCE, Packet, SERVICE_KEY, Socket, eventually};
 
 /// What the kernel takes for a reader that does not read; the rest is the server's affair.
 const SMALL: u32 = 4096;
@@ -22,7 +22,11 @@ async fn slow_reader(endpoint: &towline_harness::Endpoint, topic: &str) -> Socke
 // proves: B4
 #[tokio::test]
 async fn a_slow_reader_delays_nobody_and_gets_everything_in_the_end() {
-    let gateway = Gateway::builder().config(|config| config.sockets.window_events = 50).start().await;
+    a_slow_reader_delays_nobody_and_gets_everything_in_the_end_over(Gateway::builder()).await;
+}
+
+pub(crate) async fn a_slow_reader_delays_nobody_and_gets_everything_in_the_end_over(builder: GatewayBuilder) {
+    let gateway = builder.config(|config| config.sockets.window_events = 50).start().await;
     let mut slow = Vec::new();
     let mut quick = Vec::new();
     for _ in 0..4 {
@@ -65,7 +69,11 @@ async fn a_slow_reader_delays_nobody_and_gets_everything_in_the_end() {
 // proves: B4
 #[tokio::test]
 async fn a_slow_readers_answers_and_other_topics_are_not_lost() {
-    let gateway = Gateway::builder().config(|config| config.sockets.window_events = 10).start().await;
+    a_slow_readers_answers_and_other_topics_are_not_lost_over(Gateway::builder()).await;
+}
+
+pub(crate) async fn a_slow_readers_answers_and_other_topics_are_not_lost_over(builder: GatewayBuilder) {
+    let gateway = builder.config(|config| config.sockets.window_events = 10).start().await;
     let mut slow = slow_reader(&gateway, "a").await;
     slow.subscribe(json!(["b", "c"])).await;
     for topic in ["a", "b", "c"] {
@@ -92,7 +100,11 @@ async fn a_slow_readers_answers_and_other_topics_are_not_lost() {
 // proves: B4
 #[tokio::test]
 async fn a_reader_that_is_stuck_for_30_s_is_closed_with_4410_and_resumes() {
-    let gateway = Gateway::builder().manual_clock().start().await;
+    a_reader_that_is_stuck_for_30_s_is_closed_with_4410_and_resumes_over(Gateway::builder()).await;
+}
+
+pub(crate) async fn a_reader_that_is_stuck_for_30_s_is_closed_with_4410_and_resumes_over(builder: GatewayBuilder) {
+    let gateway = builder.manual_clock().start().await;
     let mut slow = slow_reader(&gateway, "a").await;
     gateway.publish_padded("a", 0, 2_000, 4_000).await;
     let metrics = gateway.server().shared().metrics.clone();
