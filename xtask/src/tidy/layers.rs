@@ -44,6 +44,12 @@ const LAYERS: &[Layer] = &[
         why: "the hub knows no sockets, no HTTP, no tokens and no engine",
     },
     Layer {
+        name: "towline-runs",
+        may_use: &["towline-clock", "towline-protocol"],
+        never: IO,
+        why: "which event is taken is decided by a state machine that can be tested without a server",
+    },
+    Layer {
         name: "towline-auth",
         may_use: &["towline-clock", "towline-protocol"],
         never: &["hyper", "hyper-util", "axum", "tower", "mio", "socket2"],
@@ -70,6 +76,7 @@ const LAYERS: &[Layer] = &[
             "towline-log-embedded",
             "towline-hub",
             "towline-auth",
+            "towline-runs",
             "towline-sockets",
             "towline-websocket",
             "towline-client",
