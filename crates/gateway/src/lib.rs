@@ -15,6 +15,7 @@ pub mod origins;
 pub mod peers;
 pub mod publish;
 mod revocations;
+pub mod runs;
 pub mod server;
 pub mod shared;
 pub mod tls;

@@ -3,11 +3,14 @@
 //! It knows no HTTP and no frames. The two steps are apart because the first borrows the request's text and the second outlives it.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use towline_auth::Identity;
-use towline_log::{AppendError, Appended, EventLog};
+use towline_log::{AppendError, Appended};
 use towline_protocol::message::StoredAt;
 use towline_protocol::{ErrorBody, ErrorCode, EventLimits, NewEvent, PublishItem, PublishResult, Refusal, TopicName};
+
+use crate::runs::{Runs, Speaker, Tag, Taken};
 
 /// Items that were looked at: those that may be appended, and why the others may not.
 #[derive(Debug, Default)]
@@ -15,6 +18,10 @@ pub struct Prepared {
     events: Vec<NewEvent>,
     /// One per item, in the order given.
     slots: Vec<Slot>,
+    /// Which of `events` belong to runs. Most belong to none and cost nothing.
+    tags: Vec<Tag>,
+    /// Who publishes, once it matters.
+    speaker: Option<Arc<Speaker>>,
 }
 
 #[derive(Debug)]
@@ -58,8 +65,19 @@ impl Prepared {
     /// Adds an item that could not be read, or the next one after those already prepared.
     pub fn push(&mut self, identity: &Identity, item: Result<PublishItem<'_>, Refusal>, limits: &EventLimits) {
         let given = item.as_ref().ok().and_then(|item| item.id.as_deref()).map(shown_id);
-        match item.and_then(|item| check(identity, &item, limits)) {
-            Ok(event) => self.push_event(event),
+        match item.and_then(|item| Ok((check(identity, &item, limits)?, item))) {
+            Ok((event, item)) => {
+                if let Some(run_id) = item.run_id {
+                    let speaker = self.speaker.get_or_insert_with(|| Arc::new(Speaker::of(identity)));
+                    self.tags.push(Tag {
+                        at: self.events.len(),
+                        run_id: run_id.into(),
+                        agent_type: item.agent_type.map(Into::into),
+                        by: Arc::clone(speaker),
+                    });
+                }
+                self.push_event(event);
+            }
             Err(refusal) => self.slots.push(Slot::Refused { id: given, error: refusal.into() }),
         }
     }
@@ -113,22 +131,23 @@ fn shown_id(id: &str) -> String {
     id.chars().take(towline_protocol::event::EVENT_ID_BYTES_MAX).collect()
 }
 
-/// Appends what was accepted in one call of the log and gives one result per item, in the order given. With `atomic`, one refused item
-/// keeps all others from being stored.
+/// Appends what was accepted, and what runs may still publish of it, in one call of the log and gives one result per item, in the order
+/// given. With `atomic`, one refused item keeps all others from being stored.
 ///
 /// The append begins when this function is called, not when the future is first polled, so that calls made one after another are
 /// stored in that order. Dropping the future stops waiting; the events may still be stored.
-pub fn store(log: &dyn EventLog, prepared: Prepared, atomic: bool) -> impl Future<Output = Vec<PublishResult>> + Send + use<> {
-    let Prepared { events, slots } = prepared;
-    let held_back = atomic && events.len() < slots.len();
-    let append = if held_back || events.is_empty() { None } else { Some(log.append(events)) };
+pub fn store(runs: &Arc<Runs>, prepared: Prepared, atomic: bool) -> impl Future<Output = Vec<PublishResult>> + Send + use<> {
+    let held_back = atomic && prepared.events.len() < prepared.slots.len();
+    let Prepared { events, mut slots, tags, .. } = prepared;
+    let (append, missing) = if held_back {
+        (None, not_attempted())
+    } else {
+        let Taken { refused, append } = runs.append(events, &tags, atomic);
+        let missing = if atomic && !refused.is_empty() { not_attempted() } else { no_answer() };
+        refuse(&mut slots, refused);
+        (append, missing)
+    };
     async move {
-        let missing = if held_back {
-            let message = "another item of this atomic request was refused, so nothing was stored";
-            ErrorBody::new(ErrorCode::NotAttempted, message)
-        } else {
-            ErrorBody::new(ErrorCode::Internal, "the log gave no answer for this event")
-        };
         let appended = match append {
             Some(append) => append.await,
             None => Ok(Vec::new()),
@@ -143,28 +162,52 @@ pub fn store(log: &dyn EventLog, prepared: Prepared, atomic: bool) -> impl Futur
 
 /// Appends what several requests brought in one call of the log: they share its cost, and its fate if the log refuses.
 /// One list of results per request, in the order given. Otherwise as [`store`].
-pub fn store_together(
-    log: &dyn EventLog,
-    requests: Vec<Prepared>,
-) -> impl Future<Output = Vec<Vec<PublishResult>>> + Send + use<> {
+pub fn store_together(runs: &Arc<Runs>, requests: Vec<Prepared>) -> impl Future<Output = Vec<Vec<PublishResult>>> + Send + use<> {
     let mut together = Vec::with_capacity(requests.iter().map(Prepared::accepted).sum());
-    let mut slots = Vec::with_capacity(requests.len());
+    let mut tags = Vec::new();
+    let mut lens = Vec::with_capacity(requests.len());
+    let mut slots = Vec::with_capacity(requests.iter().map(Prepared::len).sum());
     for request in requests {
+        tags.extend(request.tags.into_iter().map(|tag| Tag { at: tag.at + together.len(), ..tag }));
         together.extend(request.events);
-        slots.push(request.slots);
+        lens.push(request.slots.len());
+        slots.extend(request.slots);
     }
-    let append = if together.is_empty() { None } else { Some(log.append(together)) };
+    let Taken { refused, append } = runs.append(together, &tags, false);
+    refuse(&mut slots, refused);
     async move {
         let appended = match append {
             Some(append) => append.await,
             None => Ok(Vec::new()),
         };
         let (positions, missing) = match appended {
-            Ok(appended) => (appended, ErrorBody::new(ErrorCode::Internal, "the log gave no answer for this event")),
+            Ok(appended) => (appended, no_answer()),
             Err(error) => (Vec::new(), append_error(&error)),
         };
-        let mut positions = positions.into_iter();
-        slots.into_iter().map(|slots| results(slots, &mut positions, &missing)).collect()
+        let mut results = results(slots, &mut positions.into_iter(), &missing).into_iter();
+        lens.into_iter().map(|len| results.by_ref().take(len).collect()).collect()
+    }
+}
+
+fn not_attempted() -> ErrorBody {
+    ErrorBody::new(ErrorCode::NotAttempted, "another item of this atomic request was refused, so nothing was stored")
+}
+
+fn no_answer() -> ErrorBody {
+    ErrorBody::new(ErrorCode::Internal, "the log gave no answer for this event")
+}
+
+/// Makes refusals of the slots whose events were not taken, by the events' places.
+fn refuse(slots: &mut [Slot], refused: Vec<(usize, Refusal)>) {
+    if refused.is_empty() {
+        return;
+    }
+    let mut refused = refused.into_iter().peekable();
+    let events = slots.iter_mut().filter(|slot| matches!(slot, Slot::Event { .. }));
+    for (at, slot) in events.enumerate() {
+        if let (Some((_, refusal)), Slot::Event { id, .. }) = (refused.next_if(|(place, _)| *place == at), &mut *slot) {
+            *slot = Slot::Refused { id: Some(std::mem::take(id).into()), error: refusal.into() };
+        }
     }
 }
 
@@ -235,12 +278,12 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
+    use crate::config::RunSettings;
     use parking_lot::Mutex;
+    use std::time::Duration;
     use towline_auth::{AuthConfig, AuthMode, Authenticator};
     use towline_clock::Clock;
-    use towline_log::{Appended, Bounds, Follower, Health, LogFuture, LogStats, Page, Read, ReadError};
+    use towline_log::{Bounds, EventLog, Follower, Health, LogFuture, LogStats, Page, Read, ReadError};
     use towline_protocol::{Epoch, Position};
 
     use super::*;
@@ -252,8 +295,10 @@ mod tests {
     }
 
     impl Scripted {
-        fn new(answer: Result<(), AppendError>) -> Self {
-            Self { answer, given: Mutex::default() }
+        fn new(answer: Result<(), AppendError>) -> (Arc<Self>, Arc<Runs>) {
+            let log = Arc::new(Self { answer, given: Mutex::default() });
+            let runs = Runs::new(&RunSettings::default(), Duration::from_secs(600), Clock::manual(0), log.clone());
+            (log, runs)
         }
     }
 
@@ -313,8 +358,8 @@ mod tests {
 
     #[tokio::test]
     async fn results_keep_the_order_of_the_items_and_one_append_has_them_all() {
-        let log = Scripted::new(Ok(()));
-        let results = store(&log, prepared(&[BAD, GOOD, "{}", ALSO]), false).await;
+        let (log, runs) = Scripted::new(Ok(()));
+        let results = store(&runs, prepared(&[BAD, GOOD, "{}", ALSO]), false).await;
         assert_eq!(*log.given.lock(), [["good", "also"]]);
         assert!(
             matches!(&results[0], PublishResult::Refused { id: Some(id), error } if id == "bad" && error.code == ErrorCode::InvalidFormat)
@@ -328,20 +373,20 @@ mod tests {
 
     #[tokio::test]
     async fn an_append_begins_when_it_is_asked_for() {
-        let log = Scripted::new(Ok(()));
-        let first = store(&log, prepared(&[GOOD]), false);
-        let second = store(&log, prepared(&[ALSO]), false);
+        let (log, runs) = Scripted::new(Ok(()));
+        let first = store(&runs, prepared(&[GOOD]), false);
+        let second = store(&runs, prepared(&[ALSO]), false);
         assert_eq!(*log.given.lock(), [["good"], ["also"]]);
         drop((first, second));
     }
 
     #[tokio::test]
     async fn nothing_reaches_the_log_of_an_atomic_request_with_a_refused_item() {
-        let log = Scripted::new(Ok(()));
-        let results = store(&log, prepared(&[GOOD, BAD]), true).await;
+        let (log, runs) = Scripted::new(Ok(()));
+        let results = store(&runs, prepared(&[GOOD, BAD]), true).await;
         assert!(log.given.lock().is_empty());
         assert!(matches!(&results[0], PublishResult::Refused { error, .. } if error.code == ErrorCode::NotAttempted));
-        assert_eq!(store(&log, prepared(&[]), true).await, []);
+        assert_eq!(store(&runs, prepared(&[]), true).await, []);
         assert!(log.given.lock().is_empty());
     }
 
@@ -354,8 +399,8 @@ mod tests {
             (AppendError::Invalid("larger than a segment".into()), ErrorCode::TooLarge),
             (AppendError::Failed("EIO on /secret/path".into()), ErrorCode::StorageFailed),
         ] {
-            let log = Scripted::new(Err(error));
-            let results = store(&log, prepared(&[GOOD, ALSO]), false).await;
+            let (_, runs) = Scripted::new(Err(error));
+            let results = store(&runs, prepared(&[GOOD, ALSO]), false).await;
             assert_eq!(results.len(), 2);
             for result in results {
                 let PublishResult::Refused { id: Some(_), error } = result else { panic!("{result:?}") };

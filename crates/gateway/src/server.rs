@@ -44,6 +44,9 @@ pub enum StartError {
     /// The files that TLS is made of are not good.
     #[error(transparent)]
     Tls(#[from] TlsProblem),
+    /// It cannot be read which runs were stopped.
+    #[error("the log cannot be read, and it holds which runs were stopped: {0}")]
+    Runs(towline_log::ReadError),
     /// The system gives no threads or readiness queues.
     #[error("cannot start the socket workers: {0}")]
     Workers(std::io::Error),
@@ -61,6 +64,8 @@ pub struct Server {
     accepting: JoinHandle<()>,
     certificates: Option<Arc<Certificates>>,
     watching: Option<JoinHandle<()>>,
+    /// Looks after runs.
+    upkeep: JoinHandle<()>,
     leaving: watch::Sender<bool>,
     connections: Place,
     webhook: Option<Webhook>,
@@ -132,6 +137,8 @@ impl Server {
         let revocations = shared.auth.revocations();
         revocations::load(&*shared.log, revocations, shared.clock.unix_ms()).await?;
         shared.metrics.access.revocations(revocations.len());
+        // Nobody is served before it is known what was stopped.
+        shared.runs.load().await.map_err(StartError::Runs)?;
         let listener = TcpListener::bind(wanted).await.map_err(|source| StartError::Listen { address: wanted, source })?;
         let address = listener.local_addr().map_err(|source| StartError::Listen { address: wanted, source })?;
         let (doors, reactor) = Doors::start(&shared).map_err(StartError::Workers)?;
@@ -148,8 +155,9 @@ impl Server {
             left,
         };
         let accepting = tokio::spawn(accept.run(listener));
+        let upkeep = tokio::spawn(Arc::clone(&shared.runs).keep_up());
         let watching = certificates.clone().map(|certificates| tokio::spawn(certificates.watch()));
-        Ok(Self { address, shared, doors, reactor, accepting, certificates, watching, leaving, connections, webhook })
+        Ok(Self { address, shared, doors, reactor, accepting, upkeep, certificates, watching, leaving, connections, webhook })
     }
 
     /// Where it listens: the real port, if port 0 was asked for.
@@ -218,6 +226,7 @@ impl Server {
         if let Some(watching) = &self.watching {
             watching.abort();
         }
+        self.upkeep.abort();
         let _ = self.leaving.send(true);
         drop(self.webhook);
         let reactor = self.reactor;

@@ -4,10 +4,10 @@ use std::future::Future;
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use towline_auth::{AdminKeys, AuthConfigError, Authenticator, Tickets};
+use towline_auth::{AdminKeys, AuthConfigError, Authenticator, Identity, Tickets};
 use towline_clock::Clock;
 use towline_log::{EventLog, Health};
-use towline_protocol::{ErrorCode, PublishResult};
+use towline_protocol::{ErrorCode, PublishResult, TopicName};
 
 use crate::config::{Config, auth_config};
 use crate::http::Failure;
@@ -19,6 +19,7 @@ use crate::origins::OriginPolicy;
 use crate::peers::TrustedProxies;
 use crate::publish::{self, Prepared};
 use crate::revocations::Journal;
+use crate::runs::{Runs, Speaker};
 use crate::webhook;
 
 /// Enough to see who is refused, and no way to fill a disk.
@@ -32,6 +33,8 @@ pub struct Shared {
     pub clock: Clock,
     /// Where events are kept.
     pub log: Arc<dyn EventLog>,
+    /// Runs and brakes; every event that is published goes through here.
+    pub runs: Arc<Runs>,
     /// Who may.
     pub auth: Authenticator,
     /// One-time tickets that are out.
@@ -69,7 +72,9 @@ impl Shared {
     /// What is wrong with the authentication's settings; a configuration that was loaded has been checked for it.
     pub fn new(config: Config, clock: Clock, log: Arc<dyn EventLog>) -> Result<Arc<Self>, AuthConfigError> {
         let auth = Authenticator::new(auth_config(&config), clock.clone())?;
+        let runs = Runs::new(&config.runs, config.log.dedup_window, clock.clone(), Arc::clone(&log));
         Ok(Arc::new(Self {
+            runs,
             publish_kib: Arc::new(Semaphore::new(config.rest.publish_bytes_max >> 10)),
             event_lines: Arc::new(EventLines::new(config.logging.events_per_second_max)),
             request_lines: RequestLines::new(config.logging.requests_per_second_max),
@@ -139,6 +144,13 @@ impl Shared {
         }
     }
 
+    /// Whether somebody may watch a topic: what their identity grants, and the control topics of their own runs.
+    #[must_use]
+    pub fn may_subscribe(&self, identity: &Identity, topic: &TopicName) -> bool {
+        identity.may_subscribe(topic)
+            || (topic.kind() == "control" && self.runs.may_follow_control(&Speaker::of(identity), topic))
+    }
+
     /// Reserves memory for a request that publishes, until the permit is dropped.
     ///
     /// # Errors
@@ -152,7 +164,7 @@ impl Shared {
 
     /// [`publish::store`] with its time and results counted.
     pub fn store(&self, prepared: Prepared, atomic: bool) -> impl Future<Output = Vec<PublishResult>> + Send + 'static + use<> {
-        let stored = publish::store(&*self.log, prepared, atomic);
+        let stored = publish::store(&self.runs, prepared, atomic);
         self.timed(stored, |count, results| count(results))
     }
 
@@ -161,7 +173,7 @@ impl Shared {
         &self,
         requests: Vec<Prepared>,
     ) -> impl Future<Output = Vec<Vec<PublishResult>>> + Send + 'static + use<> {
-        let stored = publish::store_together(&*self.log, requests);
+        let stored = publish::store_together(&self.runs, requests);
         self.timed(stored, |count, requests| requests.iter().for_each(|results| count(results)))
     }
 

@@ -228,7 +228,7 @@ impl GatewayBuilder {
 }
 
 async fn open(config: &Config, clock: Clock) -> Arc<dyn EventLog> {
-    let options = config.log.options();
+    let options = config.log_options();
     let files = Arc::new(OsFiles::new(&config.data_dir));
     let opening = tokio::task::spawn_blocking(move || EmbeddedLog::open(options, files, clock)).await;
     match opening.unwrap_or_else(|error| panic!("{error}")) {

@@ -50,7 +50,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             known_max: 50_000,
-            brakes_max: 100_000,
+            brakes_max: 10_000,
             lease: Duration::from_secs(60),
             lease_implicit: Duration::from_secs(15 * 60),
             stop_timeout: Duration::from_secs(30),

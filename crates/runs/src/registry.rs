@@ -15,7 +15,7 @@ use crate::scope::{Actor, Scope};
 
 /// Records behind the newest, in units of what is known, at which a run's or brake's record is written again. The state topic may
 /// forget what is twice as old.
-const CARRY_AFTER: u64 = 4;
+const CARRY_AFTER: u64 = 2;
 /// Carried at least this far, so that few runs are not written again and again.
 const CARRY_AFTER_MIN: u64 = 1_000;
 

@@ -1,5 +1,6 @@
 //! `cargo xtask tidy`: rules that no compiler knows, each in a file of its own. Every finding says where, what, and what to do.
 
+mod appends;
 mod figures;
 mod layers;
 mod links;
@@ -21,6 +22,7 @@ cargo xtask tidy
 Rules that no compiler knows:
 
   layers         who may depend on whom; no dependency that no source names
+  appends        who may append to the log: a stopped run must not be passed by
   sources        sizes of files, reasons beside each #[allow], SAFETY beside each unsafe, no utils, helpers, common, manager
   traces         no paths of a machine and no package registries in what is checked in (lock files apart)
   links          every link in the documents leads somewhere; CHANGELOG.md has an Unreleased section
@@ -54,8 +56,9 @@ impl fmt::Display for Finding {
 
 type Rule = fn(&Repository, &[PathBuf]) -> anyhow::Result<Vec<Finding>>;
 
-const RULES: [(&str, Rule); 6] = [
+const RULES: [(&str, Rule); 7] = [
     ("layers", layers::check),
+    ("appends", appends::check),
     ("sources", sources::check),
     ("traces", traces::check),
     ("links", links::check),

@@ -6,6 +6,7 @@ mod access;
 mod admin_paths;
 mod asyncapi;
 mod openapi;
+mod run_paths;
 mod schema;
 mod webhook_paths;
 

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::admin_paths::admin_paths;
+use super::run_paths::run_paths;
 use super::schema::{Envelope, FeedEvent, PublishEvent};
 use super::webhook_paths::webhook_paths;
 use super::{Schemas, info};
@@ -137,6 +138,7 @@ fn paths(schemas: &mut Schemas) -> Value {
     // Referred to by the feed's socket, and so described here too.
     let _ = schemas.of::<FeedEvent>();
     if let Some(paths) = paths.as_object_mut() {
+        paths.extend(run_paths(schemas));
         paths.extend(for_operators(schemas));
         paths.extend(admin_paths(schemas));
         paths.extend(super::access::routes(schemas));

@@ -73,7 +73,7 @@ pub fn serve(loaded: Loaded, started: impl FnOnce(&Config)) -> anyhow::Result<Ex
 
 fn open_log(config: &Config, clock: &Clock) -> anyhow::Result<EmbeddedLog> {
     let files = Arc::new(OsFiles::new(&config.data_dir));
-    let (log, report) = EmbeddedLog::open(config.log.options(), files, clock.clone()).context("the log cannot be opened")?;
+    let (log, report) = EmbeddedLog::open(config.log_options(), files, clock.clone()).context("the log cannot be opened")?;
     if report.is_damaged() {
         tracing::error!("{report}");
     } else {

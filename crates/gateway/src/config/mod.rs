@@ -21,6 +21,8 @@ mod tests;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use towline_protocol::{TopicName, TopicPattern};
+
 pub use check::auth_config;
 pub use load::{ConfigFile, Flag, Input, Loaded, load};
 pub use problem::{Problem, Problems, Source};
@@ -37,6 +39,7 @@ pub use sections::logging::{LogFormat, LoggingSettings};
 pub use sections::origins::OriginSettings;
 pub use sections::proxies::ProxySettings;
 pub use sections::rest::RestSettings;
+pub use sections::runs::{LEASE_RANGE, RunSettings};
 pub use sections::sockets::SocketSettings;
 pub use sections::tickets::TicketSettings;
 pub use sections::tls::{ClientCertificates, TlsSettings};
@@ -69,6 +72,8 @@ pub struct Config {
     pub events: EventSettings,
     /// The REST interface.
     pub rest: RestSettings,
+    /// Runs and brakes.
+    pub runs: RunSettings,
     /// Leaving in good order.
     pub drain: DrainSettings,
     /// The proxies in front of the server.
@@ -102,6 +107,7 @@ impl Default for Config {
             sockets: SocketSettings::default(),
             events: EventSettings::default(),
             rest: RestSettings::default(),
+            runs: RunSettings::default(),
             drain: DrainSettings::default(),
             proxies: ProxySettings::default(),
             origins: OriginSettings::default(),
@@ -112,5 +118,16 @@ impl Default for Config {
             tls: TlsSettings::default(),
             logging: LoggingSettings::default(),
         }
+    }
+}
+
+impl Config {
+    /// The embedded log's options: those of its section, and what the gateway's own topics need.
+    #[must_use]
+    pub fn log_options(&self) -> towline_log_embedded::Options {
+        let mut options = self.log.options();
+        let state = TopicName::internal(towline_runs::STATE_TOPIC).and_then(|topic| TopicPattern::new(topic.as_str()));
+        options.policies.rules.splice(0..0, state.ok().map(|pattern| (pattern, self.runs.state_policy())));
+        options
     }
 }

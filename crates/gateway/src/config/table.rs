@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::sections::{
-    addresses, admin, auth, drain, events, log, logging, origins, proxies, rest, sockets, tickets, tls, users, webhook,
+    addresses, admin, auth, drain, events, log, logging, origins, proxies, rest, runs, sockets, tickets, tls, users, webhook,
 };
 use super::setting::Meaning::Same;
 use super::setting::Setting;
@@ -31,6 +31,7 @@ pub fn settings() -> Vec<Setting> {
         sockets::rows(),
         events::rows(),
         rest::rows(),
+        runs::rows(),
         drain::rows(),
         proxies::rows(),
         origins::rows(),

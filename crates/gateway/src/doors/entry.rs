@@ -73,7 +73,7 @@ impl Entry {
         }
         let (mut allowed, mut refused) = (Vec::new(), Vec::new());
         for name in names {
-            match readable(&identity, name) {
+            match readable(&doors.shared, &identity, name) {
                 Ok(name) if allowed.contains(&name) => {}
                 Ok(name) => allowed.push(name),
                 Err(refusal) => refused.push(refusal),

@@ -80,7 +80,7 @@ impl Gate {
         let Some(identity) = &session.identity else { return Vec::new() };
         let named = |number: u32| Some((number, self.topics.get(number)?.name().clone()));
         let followed = session.subscriptions.iter().filter_map(|subscription| named(subscription.topic));
-        followed.filter(|(_, name)| !identity.may_subscribe(name)).collect()
+        followed.filter(|(_, name)| !self.shared.may_subscribe(identity, name)).collect()
     }
 
     /// Ends subscriptions that are no longer allowed, and says so.

@@ -19,6 +19,7 @@ use super::gate::{Gate, Note, read_failed};
 use super::session::{Session, State, Subscription};
 use super::ticket::JoinedTopics;
 use crate::publish::{self, Prepared};
+use crate::shared::Shared;
 use crate::{inbox, offer};
 
 /// Publishes of one connection that may be under way: a pipeline, not a queue.
@@ -126,7 +127,7 @@ impl Gate {
             return self.complain_of(Asked::Subscribe, io, session, error, id);
         }
         for topic in topics {
-            let name = match readable(identity, &topic.topic) {
+            let name = match readable(&self.shared, identity, &topic.topic) {
                 Ok(name) => name,
                 Err(refusal) => {
                     self.shared.metrics.error(refusal.code);
@@ -408,10 +409,10 @@ fn needs_token(message: &ClientMessage<'_>) -> Option<Asked> {
 }
 
 /// Whether somebody may follow a topic, in the words of the answer.
-pub(super) fn readable(identity: &Identity, topic: &str) -> Result<TopicName, TopicRefusal> {
+pub(super) fn readable(shared: &Shared, identity: &Identity, topic: &str) -> Result<TopicName, TopicRefusal> {
     let refusal = |code, message: String| TopicRefusal { topic: shown(topic), code, message };
     let name = TopicName::new(topic).map_err(|error| refusal(ErrorCode::InvalidTopic, error.to_string()))?;
-    if identity.may_subscribe(&name) {
+    if shared.may_subscribe(identity, &name) {
         Ok(name)
     } else {
         Err(refusal(ErrorCode::Forbidden, "your token does not allow this topic".into()))

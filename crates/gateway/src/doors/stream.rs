@@ -48,7 +48,7 @@ impl Doors {
         self.shared.limits.stream(&identity).inspect_err(|_| self.shared.metrics.limits.refused("user_connections"))?;
         let mut topics = Vec::new();
         for topic in start::topic_list(params.text("topics")?) {
-            let name = readable(&identity, topic)
+            let name = readable(&self.shared, &identity, topic)
                 .map_err(|refusal| Failure::new(refusal.code, format!("`topics`: {:?}: {}", refusal.topic, refusal.message)))?;
             if !topics.contains(&name) {
                 topics.push(name);

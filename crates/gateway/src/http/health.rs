@@ -35,6 +35,7 @@ pub(super) async fn readyz(State(shared): State<Arc<Shared>>) -> (StatusCode, Js
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     let ready = matches!(shared.log.health(), towline_log::Health::Ready);
     shared.metrics.log_ready.set(i64::from(ready));
+    shared.metrics.set_runs(&shared.runs.counts());
     let text = shared.metrics.scrape(&shared.log.stats(), &shared.auth.key_stats());
     ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
 }

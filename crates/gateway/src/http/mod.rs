@@ -16,6 +16,7 @@ mod page;
 pub(crate) mod params;
 mod publish;
 mod replay;
+mod runs;
 mod tickets;
 mod webhook;
 
@@ -40,6 +41,7 @@ pub use health::Health;
 pub use messages::MessageAnswer;
 pub use publish::PublishAnswer;
 pub use replay::ReplayPage;
+pub use runs::{BrakeAnswer, ControlPage, HeartbeatAnswer, RunRequest, RunStopAnswer, RunsPage, StopRequest, ThreadStopAnswer};
 pub use tickets::{TicketAnswer, TicketRequest};
 pub use webhook::{DeadLetterView, DeadLettersPage, RedriveRequest, Resumed};
 
@@ -70,6 +72,7 @@ pub fn router_with(shared: Arc<Shared>, doors: Router<Arc<Shared>>) -> Router {
         .route("/asyncapi.json", get(page::asyncapi))
         .route("/", get(page::index))
         .route("/assets/{name}", get(page::asset))
+        .merge(runs::routes())
         .merge(admin::routes())
         .merge(doors)
         .fallback(failure::no_route)

@@ -51,6 +51,16 @@ pub(super) struct Route {
     pub route: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct RunStateLabel {
+    pub state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ScopeLabel {
+    pub scope: &'static str,
+}
+
 impl Close {
     /// The label of a close code. A client may send any number from 1000 to 4999, so only known ones get a series.
     pub fn of(code: u16) -> Self {

@@ -8,6 +8,7 @@ mod clients;
 mod labels;
 mod limits;
 mod process;
+mod runs;
 mod scrape;
 mod tls;
 mod webhook;
@@ -90,6 +91,7 @@ pub struct Metrics {
     closes: Family<Close, Counter>,
     auth_failures: Family<Code, Counter>,
     publish_results: Family<Status, Counter>,
+    runs: runs::RunMetrics,
     requests: Family<Request, Counter>,
     request_seconds: Family<Route, Histogram, fn() -> Histogram>,
 }
@@ -150,6 +152,7 @@ impl Metrics {
             closes: Family::default(),
             auth_failures: Family::default(),
             publish_results: Family::default(),
+            runs: runs::RunMetrics::default(),
             requests: Family::default(),
             request_seconds: Family::new_with_constructor(seconds),
         };
@@ -193,6 +196,7 @@ impl Metrics {
         self.access.register(own);
         self.webhook.register(own);
         self.tls.register(own);
+        self.runs.register(own);
         self.registry = registry;
     }
 
@@ -238,6 +242,7 @@ impl Metrics {
                 PublishResult::Refused { error, .. } => {
                     refused += 1;
                     self.error(error.code);
+                    self.runs.refused(error.code);
                 }
             }
         }
@@ -246,6 +251,16 @@ impl Metrics {
                 self.publish_results.get_or_create(&Status { status }).inc_by(count);
             }
         }
+    }
+
+    /// Sets how many runs and brakes there are.
+    pub fn set_runs(&self, counts: &towline_runs::Counts) {
+        self.runs.set(counts);
+    }
+
+    /// Counts runs that were stopped by a stop of a `run`, `thread`, `user` or `org`.
+    pub fn stopped(&self, scope: &'static str, runs: usize) {
+        self.runs.stopped(scope, runs);
     }
 
     /// Counts an answered request. `route` is the route's pattern, never the path that was asked for.

@@ -5,6 +5,7 @@
 mod admin;
 mod authentication;
 mod binary_encoding;
+mod brake;
 mod command_line;
 mod compression;
 mod cors;
@@ -29,6 +30,7 @@ mod publishing;
 mod rest_reading;
 mod resumption;
 mod revocation;
+mod runs;
 mod slow_readers;
 mod storage_trouble;
 mod tickets;

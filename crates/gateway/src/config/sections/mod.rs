@@ -10,6 +10,7 @@ pub(super) mod logging;
 pub(super) mod origins;
 pub(super) mod proxies;
 pub(super) mod rest;
+pub(super) mod runs;
 pub(super) mod sockets;
 pub(super) mod tickets;
 pub(super) mod tls;

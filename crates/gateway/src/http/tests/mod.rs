@@ -77,7 +77,7 @@ impl Rest {
         let data = tempfile::tempdir().unwrap();
         let clock = Clock::manual(1_719_958_453_042);
         let files = Arc::new(OsFiles::new(data.path()));
-        let (log, _) = EmbeddedLog::open(config.log.options(), files, clock.clone()).unwrap();
+        let (log, _) = EmbeddedLog::open(config.log_options(), files, clock.clone()).unwrap();
         let shared = Shared::new(config, clock, Arc::new(log)).unwrap();
         Self { router: router(Arc::clone(&shared)), shared, _data: data }
     }
