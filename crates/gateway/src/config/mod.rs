@@ -38,6 +38,7 @@ pub use sections::log::{LogSettings, TopicRule};
 pub use sections::logging::{LogFormat, LoggingSettings};
 pub use sections::origins::OriginSettings;
 pub use sections::proxies::ProxySettings;
+pub use sections::publish::PublishSettings;
 pub use sections::rest::RestSettings;
 pub use sections::runs::{LEASE_RANGE, RunSettings};
 pub use sections::sockets::SocketSettings;
@@ -82,6 +83,8 @@ pub struct Config {
     pub origins: OriginSettings,
     /// Limits per user.
     pub users: UserSettings,
+    /// Limits per publisher.
+    pub publish: PublishSettings,
     /// Limits per address.
     pub addresses: AddressSettings,
     /// One-time tickets.
@@ -112,6 +115,7 @@ impl Default for Config {
             proxies: ProxySettings::default(),
             origins: OriginSettings::default(),
             users: UserSettings::default(),
+            publish: PublishSettings::default(),
             addresses: AddressSettings::default(),
             tickets: TicketSettings::default(),
             webhook: WebhookSettings::default(),

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use super::sections::{
-    addresses, admin, auth, drain, events, log, logging, origins, proxies, rest, runs, sockets, tickets, tls, users, webhook,
+    addresses, admin, auth, drain, events, log, logging, origins, proxies, publish, rest, runs, sockets, tickets, tls, users,
+    webhook,
 };
 use super::setting::Meaning::Same;
 use super::setting::Setting;
@@ -36,6 +37,7 @@ pub fn settings() -> Vec<Setting> {
         proxies::rows(),
         origins::rows(),
         users::rows(),
+        publish::rows(),
         addresses::rows(),
         tickets::rows(),
         webhook::rows(),

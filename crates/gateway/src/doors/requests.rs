@@ -126,6 +126,12 @@ impl Gate {
             let error = ErrorBody::new(ErrorCode::TooManyTopics, format!("`topics` must name 1 to {room} topics"));
             return self.complain_of(Asked::Subscribe, io, session, error, id);
         }
+        let most = self.shared.config.sockets.subscriptions_per_second_max;
+        if let Err(wait) = session.ask_for(topics.len(), self.shared.clock.uptime(), most) {
+            self.shared.metrics.limits.refused("subscribe_rate");
+            let error = ErrorBody::new(ErrorCode::RateLimited, format!("a connection may ask for {most} topics a second"));
+            return self.complain_of(Asked::Subscribe, io, session, error.retry_after(wait), id);
+        }
         for topic in topics {
             let name = match readable(&self.shared, identity, &topic.topic) {
                 Ok(name) => name,
@@ -283,6 +289,11 @@ impl Gate {
         if items.is_empty() || items.len() > batch_max {
             let error = ErrorBody::new(ErrorCode::InvalidFormat, format!("`data.events` must hold 1 to {batch_max} events"));
             return self.complain(io, session, error, id);
+        }
+        if let Err(error) = self.shared.limits.publish(identity, items.len(), self.shared.clock.uptime()) {
+            self.shared.metrics.limits.refused("publish_rate");
+            // Not counted towards 4429: a publisher with many requests under way learns of its limit by all of their answers.
+            return self.say(io, session.door, &ServerMessage::Error(error), id);
         }
         let prepared = publish::prepare(identity, items.into_iter().map(Ok), &self.shared.config.events.limits());
         self.store_soon(io, session, id, Wanted::Results, prepared);

@@ -35,6 +35,9 @@ pub struct Session {
     pub(super) compression: Option<Window>,
     errors: u16,
     errors_since_s: u32,
+    /// Topics asked for in the second `subscribed_s`.
+    subscribed: u16,
+    subscribed_s: u32,
     /// From where, if it is one that may be here.
     pub(super) client: Option<IpAddr>,
     /// Which revocations were looked at: those up to this change of the table. 0: none yet.
@@ -120,6 +123,8 @@ impl Session {
             compression: None,
             errors: 0,
             errors_since_s: 0,
+            subscribed: 0,
+            subscribed_s: 0,
             client: None,
             revocations_seen: 0,
             recheck_at_s: 0,
@@ -141,6 +146,19 @@ impl Session {
         self.subscriptions.iter().position(|subscription| subscription.topic == topic)
     }
 
+    /// Counts topics that the client asks for, or says how long it has to wait because it asked for `most` in this second already.
+    pub(super) fn ask_for(&mut self, topics: usize, uptime: Duration, most: u32) -> Result<(), Duration> {
+        let now_s = uptime.as_secs() as u32;
+        if now_s != self.subscribed_s {
+            (self.subscribed, self.subscribed_s) = (0, now_s);
+        }
+        if u32::from(self.subscribed) >= most {
+            return Err(Duration::from_secs(u64::from(now_s) + 1).saturating_sub(uptime));
+        }
+        self.subscribed = self.subscribed.saturating_add(u16::try_from(topics).unwrap_or(u16::MAX));
+        Ok(())
+    }
+
     /// Counts an error that the client caused; true if there were too many within a minute.
     pub(super) fn too_many_errors(&mut self, uptime: Duration, errors_max: u32) -> bool {
         let now_s = uptime.as_secs() as u32;
@@ -159,8 +177,17 @@ mod tests {
 
     #[test]
     fn a_session_stays_small() {
-        assert!(size_of::<Session>() <= 96, "{}", size_of::<Session>());
+        assert!(size_of::<Session>() <= 104, "{}", size_of::<Session>());
         assert!(size_of::<Subscription>() <= 32, "{}", size_of::<Subscription>());
+    }
+
+    #[test]
+    fn topics_are_asked_for_within_a_second() {
+        let mut session = Session::new(&super::super::door::NATIVE, None, Place::default());
+        let at = |ms| Duration::from_millis(ms);
+        assert_eq!((session.ask_for(5, at(1_000), 10), session.ask_for(200, at(1_100), 10)), (Ok(()), Ok(())));
+        assert_eq!(session.ask_for(1, at(1_250), 10), Err(at(750)));
+        assert_eq!(session.ask_for(1, at(2_000), 10), Ok(()));
     }
 
     #[test]

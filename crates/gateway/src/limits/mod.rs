@@ -7,6 +7,7 @@ mod messages;
 mod rate;
 mod users;
 
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub struct Limits {
     /// The connections of each user.
     pub users: UserConnections<UserConnection>,
     messages: MessageRate,
+    /// Published events by who publishes them, if they have a limit.
+    publishes: Option<Rate>,
 }
 
 impl Limits {
@@ -38,6 +41,7 @@ impl Limits {
             addresses: Arc::new(AddressLimits::new(&config.addresses, &config.proxies)),
             users: UserConnections::new(config.users.connections_max),
             messages: MessageRate::new(config.users.messages_per_minute_max),
+            publishes: config.publish.events_per_second_max.map(|most| Rate::new(most, config.publish.events_burst)),
         }
     }
 
@@ -54,6 +58,24 @@ impl Limits {
         Err(ErrorBody::new(ErrorCode::TooManyConnections, "you have as many connections open as you may; close one first"))
     }
 
+    /// Takes a request of so many events. Whoever may publish anything now may publish all of them, and waits longer afterwards.
+    ///
+    /// # Errors
+    /// `RATE_LIMITED` with the time to wait; then nothing was taken.
+    pub fn publish(&self, identity: &Identity, events: usize, now: Duration) -> Result<(), ErrorBody> {
+        let Some(publishes) = &self.publishes else { return Ok(()) };
+        let events = u32::try_from(events).unwrap_or(u32::MAX);
+        publishes
+            .take(publisher(identity), events, now)
+            .map_err(|wait| too_fast("you publish more events a second than you may".to_owned(), wait))
+    }
+
+    /// Takes events of a stream, and says how long to wait before the next ones: a stream is not refused but read more slowly.
+    pub fn publish_streamed(&self, identity: &Identity, events: usize, now: Duration) -> Duration {
+        let Some(publishes) = &self.publishes else { return Duration::ZERO };
+        publishes.charge(publisher(identity), u32::try_from(events).unwrap_or(u32::MAX), now)
+    }
+
     /// Takes one message of a user, whatever way it came. Services have their own limit, by events.
     ///
     /// # Errors
@@ -67,6 +89,11 @@ impl Limits {
             too_fast(format!("you may send {most} messages a minute, over all your connections"), wait)
         })
     }
+}
+
+/// A service and a user may have the same name.
+fn publisher(identity: &Identity) -> impl Hash + '_ {
+    (identity.kind, &*identity.subject)
 }
 
 /// The refusal of something that may be tried again after a while.

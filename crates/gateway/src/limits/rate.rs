@@ -45,22 +45,33 @@ impl Rate {
     /// # Errors
     /// How long to wait until there is something left; nothing was used.
     pub fn take(&self, key: impl Hash, cost: u32, now: Duration) -> Result<(), Duration> {
+        self.spend(key, cost, now, false).map(|_| ())
+    }
+
+    /// Uses `cost` whether there is something left or not, and says how long to wait until there is.
+    pub fn charge(&self, key: impl Hash, cost: u32, now: Duration) -> Duration {
+        self.spend(key, cost, now, true).unwrap_or_default()
+    }
+
+    /// Spends and says how long to wait afterwards, or does not and says how long to wait before.
+    fn spend(&self, key: impl Hash, cost: u32, now: Duration, in_debt: bool) -> Result<Duration, Duration> {
         let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX / 2);
         let hash = self.keys.hash_one(key);
         // Four independent numbers below 2^14 from one of 64 bits.
         let cell = |row: usize| row * WIDTH + (hash >> (16 * row)) as usize % WIDTH;
         let mut cells = self.cells.lock();
         let paid_until = (0..ROWS).map(|row| cells[cell(row)]).min().unwrap_or(0);
-        let free_from = (paid_until + self.interval).saturating_sub(self.burst);
-        if free_from > now {
-            return Err(Duration::from_nanos(free_from - now));
+        let wait =
+            |paid_until: u64| Duration::from_nanos((paid_until + self.interval).saturating_sub(self.burst).saturating_sub(now));
+        if !in_debt && wait(paid_until) > Duration::ZERO {
+            return Err(wait(paid_until));
         }
         let paid_until = paid_until.max(now) + self.interval * u64::from(cost);
         for row in 0..ROWS {
             let cell = &mut cells[cell(row)];
             *cell = (*cell).max(paid_until);
         }
-        Ok(())
+        Ok(wait(paid_until))
     }
 }
 
@@ -89,7 +100,10 @@ mod tests {
         let rate = Rate::new(100, 50);
         assert_eq!(rate.take("service", 1_000, SECOND), Ok(()));
         assert_eq!(rate.take("service", 1, SECOND), Err(Duration::from_millis(9_510)));
+        assert_eq!(rate.charge("service", 0, SECOND), Duration::from_millis(9_510), "to ask costs nothing");
         assert_eq!(rate.take("service", 1_000, SECOND + Duration::from_millis(9_510)), Ok(()));
+        assert_eq!(rate.charge("stream", 149, SECOND), SECOND);
+        assert_eq!(rate.charge("stream", 100, SECOND), 2 * SECOND, "a stream is held up and not refused");
     }
 
     /// Whatever a crowd of others does, a key never gets more than it would alone.

@@ -26,6 +26,7 @@ mod memory_log;
 mod native_door;
 mod operations;
 mod origins;
+mod publish_limits;
 mod publishing;
 mod rest_reading;
 mod resumption;

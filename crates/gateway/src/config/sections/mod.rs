@@ -9,6 +9,7 @@ pub(super) mod log;
 pub(super) mod logging;
 pub(super) mod origins;
 pub(super) mod proxies;
+pub(super) mod publish;
 pub(super) mod rest;
 pub(super) mod runs;
 pub(super) mod sockets;

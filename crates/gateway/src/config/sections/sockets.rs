@@ -29,6 +29,8 @@ pub struct SocketSettings {
     pub message_bytes_max: usize,
     /// Topics that one connection may follow at once.
     pub topics_per_connection_max: usize,
+    /// Topics that one connection may ask for in a second: each may cost a read of the log. A request that begins below it is taken whole.
+    pub subscriptions_per_second_max: u32,
     /// Events of a topic's shared window. A socket that is further behind reads the log.
     pub window_events: usize,
     /// Bytes of a topic's shared window, per dialect in use.
@@ -67,6 +69,7 @@ impl Default for SocketSettings {
             headers_max: 64,
             message_bytes_max: 1 << 20,
             topics_per_connection_max: 200,
+            subscriptions_per_second_max: 200,
             window_events: 500,
             window_bytes: 4 << 20,
             outbox_bytes_max: 256 << 10,
@@ -140,6 +143,12 @@ pub(in crate::config) fn rows() -> Vec<Setting> {
             (1, 10_000),
             |c| &mut c.sockets.topics_per_connection_max,
             "topics that one connection may follow",
+        ),
+        Setting::ranged(
+            "sockets.subscriptions_per_second_max",
+            (1, 50_000),
+            |c| &mut c.sockets.subscriptions_per_second_max,
+            "topics that one connection may ask for in a second",
         ),
         Setting::ranged("sockets.window_events", (1, 100_000), |c| &mut c.sockets.window_events, "events of a topic's window"),
         Setting::ranged(

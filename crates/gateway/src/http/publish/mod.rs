@@ -72,7 +72,12 @@ async fn json(shared: &Shared, identity: &Identity, body: Body, bytes_max: usize
     let _place = shared.reserve_publish_bytes(bytes_max)?;
     let text = body::collect(body, bytes_max, rest.body_timeout, rest.request_timeout).await?;
     let events = &shared.config.events;
-    let prepared = prepare(identity, items::of(&text, events.batch_events_max)?.into_iter(), &events.limits());
+    let items = items::of(&text, events.batch_events_max)?;
+    shared
+        .limits
+        .publish(identity, items.len(), shared.clock.uptime())
+        .inspect_err(|_| shared.metrics.limits.refused("publish_rate"))?;
+    let prepared = prepare(identity, items.into_iter(), &events.limits());
     drop(text);
     let results = within(shared, shared.store(prepared, atomic)).await.map_err(|_| {
         Failure::new(

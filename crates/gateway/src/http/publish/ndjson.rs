@@ -5,6 +5,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
@@ -113,6 +114,8 @@ struct Intake {
     stores: FuturesOrdered<Store>,
     /// Resolves when a server that leaves has waited long enough for the body's end.
     cut_off: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Until when the publisher's rate leaves the rest of the body unread.
+    pause: Option<Pin<Box<tokio::time::Sleep>>>,
     broken: Option<Failure>,
 }
 
@@ -124,7 +127,16 @@ impl Intake {
             begun.await;
             tokio::time::sleep(window).await;
         });
-        Self { shared, identity, body: Some(body), lines, stores: FuturesOrdered::new(), cut_off, broken: None }
+        let stores = FuturesOrdered::new();
+        let mut intake = Self { shared, identity, body: Some(body), lines, stores, cut_off, pause: None, broken: None };
+        intake.keep_pace(0);
+        intake
+    }
+
+    /// Counts events that were stored, and reads on when the publisher may publish more.
+    fn keep_pace(&mut self, events: usize) {
+        let pause = self.shared.limits.publish_streamed(&self.identity, events, self.shared.clock.uptime());
+        self.pause = (pause > Duration::ZERO).then(|| Box::pin(tokio::time::sleep(pause)));
     }
 
     /// The results of the next chunk, in order; at last, why the body broke off, if it did.
@@ -138,10 +150,12 @@ impl Intake {
                 };
             };
             let room = self.stores.len() < CHUNKS_IN_FLIGHT_MAX;
+            let paused = self.pause.is_some();
             tokio::select! {
                 biased;
                 Some(results) = self.stores.next(), if !self.stores.is_empty() => return Some(Ok(results)),
-                piece = next_piece(body, pause_max), if room => match piece {
+                () = async { if let Some(pause) = &mut self.pause { pause.await } }, if paused => self.pause = None,
+                piece = next_piece(body, pause_max), if room && !paused => match piece {
                     // A body may last longer than the token it came with.
                     Ok(Some(_)) if self.identity.expired(self.shared.clock.unix_ms()) => self.break_off(AuthError::Expired.into()),
                     Ok(Some(piece)) => {
@@ -169,11 +183,12 @@ impl Intake {
 
     /// Appends all lines that `take` gives, in chunks.
     fn store_lines(&mut self, take: fn(&mut Lines) -> Option<Line>) {
-        let events = &self.shared.config.events;
-        let (limits, events_max) = (events.limits(), events.batch_events_max);
+        let settings = &self.shared.config.events;
+        let (limits, events_max) = (settings.limits(), settings.batch_events_max);
         let mut chunk = Prepared::default();
-        let mut bytes = 0;
+        let (mut bytes, mut events) = (0, 0);
         while let Some(line) = take(&mut self.lines) {
+            events += 1;
             match &line {
                 Line::Text(text) => {
                     bytes += text.len();
@@ -193,5 +208,6 @@ impl Intake {
         if !chunk.is_empty() {
             self.stores.push_back(Box::pin(self.shared.store(chunk, false)));
         }
+        self.keep_pace(events);
     }
 }
