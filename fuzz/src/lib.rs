@@ -8,6 +8,7 @@ pub mod auth;
 pub mod handshake;
 pub mod log;
 mod memory_files;
+pub mod origin;
 pub mod protocol;
 pub mod recovery;
 pub mod websocket;
@@ -21,6 +22,9 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("websocket_client", websocket::client),
     ("websocket_compressed", websocket::compressed),
     ("handshake", handshake::headers),
+    ("origin", origin::origin),
+    ("origin_pattern", origin::origin_pattern),
+    ("forwarded", origin::forwarded),
     ("topic", protocol::topic),
     ("position", protocol::position),
     ("cursor", protocol::cursor),

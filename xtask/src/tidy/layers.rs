@@ -106,9 +106,10 @@ const LAYERS: &[Layer] = &[
             "towline-clock",
             "towline-log",
             "towline-log-embedded",
+            "towline",
         ],
-        never: &[],
-        why: "fuzz targets take decoders, not servers",
+        never: &["tokio-tungstenite"],
+        why: "fuzz targets take decoders, and of the gateway those of its headers; they start no server",
     },
     Layer { name: "xtask", may_use: &["towline-clock"], never: &["tokio"], why: "tools are built before anything else" },
 ];

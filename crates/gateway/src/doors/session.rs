@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_session_stays_small() {
-        assert!(size_of::<Session>() <= 104, "{}", size_of::<Session>());
+        assert!(size_of::<Session>() <= 112, "{}", size_of::<Session>());
         assert!(size_of::<Subscription>() <= 32, "{}", size_of::<Subscription>());
     }
 
