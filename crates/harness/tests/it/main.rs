@@ -24,6 +24,7 @@ mod ip_limits;
 mod join;
 mod memory_log;
 mod native_door;
+mod older_names;
 mod operations;
 mod origins;
 mod publish_limits;
