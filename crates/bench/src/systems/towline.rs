@@ -28,6 +28,9 @@ pub fn start(clock: &Clock, program: &Path, directory: TempDir, environment: &[(
         ("TOWLINE_DATA_DIR", directory.path().join("data").display().to_string()),
         ("TOWLINE_SERVICE_KEYS", SERVICE_KEY.to_owned()),
         ("TOWLINE_JWT_SECRET", JWT_SECRET.to_owned()),
+        // A few users stand for a crowd.
+        ("TOWLINE_USERS_CONNECTIONS_MAX", "10000".to_owned()),
+        ("TOWLINE_USERS_MESSAGES_PER_MINUTE_MAX", "60000".to_owned()),
     ];
     settings.extend(environment.iter().cloned());
     let server = Server::start(clock, directory, program, ["serve"], &settings, || ready(address))?;

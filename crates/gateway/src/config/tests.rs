@@ -275,6 +275,17 @@ fn origins_are_checked_when_they_are_read() {
 }
 
 #[test]
+fn one_developer_has_room_for_all_users_unless_it_is_said() {
+    let users = |pairs: &[(&str, &str)]| {
+        let users = from_env(pairs).config.users;
+        (users.connections_max, users.messages_per_minute_max)
+    };
+    assert_eq!(users(&[]), (1_000, 60_000));
+    assert_eq!(users(&[("WEBSOCKET_MAX_MESSAGE_RATE", "60")]), (1_000, 60));
+    assert_eq!(users(&[("TOWLINE_JWT_SECRET", SECRET)]), (5, 60), "with authentication users are told apart");
+}
+
+#[test]
 fn not_everybody_can_be_a_trusted_proxy() {
     let loaded =
         load(Input { file: file("[proxies]\ntrusted = ['10.0.0.0/8', '::1']\nheader = 'Forwarded'\n"), ..Input::default() });

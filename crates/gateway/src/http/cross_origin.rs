@@ -20,7 +20,7 @@ use crate::origins::Page;
 use crate::shared::Shared;
 
 /// What the interface takes beyond the simple methods and headers. A service key (`X-API-Key`) has no place in a page.
-const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, DELETE");
+const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE");
 const HEADERS: HeaderValue = HeaderValue::from_static("Authorization, Content-Type, Last-Event-ID, traceparent");
 /// What a page may read of an answer's head beyond the simple headers.
 const EXPOSED: HeaderValue = HeaderValue::from_static("Retry-After, X-Request-ID");
