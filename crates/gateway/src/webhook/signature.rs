@@ -79,6 +79,17 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_the_protocol_is_signed_as_shown() {
+        let document = include_str!("../../../../PROTOCOL.md");
+        let example = document.split("```text\nPOST /towline").nth(1).and_then(|rest| rest.split("\n```").next()).unwrap();
+        let header = |name: &str| example.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).unwrap();
+        let (_, body) = example.split_once("\n\n").unwrap();
+        let signer = Signer::new(&[Secret::new(SECRET)]).unwrap();
+        let timestamp_s = header("webhook-timestamp").parse().unwrap();
+        assert_eq!(signer.sign(header("webhook-id"), timestamp_s, body.as_bytes()), header("webhook-signature"));
+    }
+
+    #[test]
     fn every_secret_signs_so_that_one_can_be_replaced() {
         let other = "whsec_QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=";
         let (old, new) = (Signer::new(&[SECRET.into()]).unwrap(), Signer::new(&[other.into()]).unwrap());
