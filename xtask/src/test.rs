@@ -30,7 +30,7 @@ Runs everything that a change must pass, in these stages:
   build       the workspace with its programs and examples
   tests       all tests, with cargo nextest if it is installed
   doc-tests   the examples in the documentation
-  autobahn    301 cases of the Autobahn test suite against the frame code (needs CPython 2.7, else it is not run)
+  autobahn    363 cases of the Autobahn test suite against the frame code (needs CPython 2.7, else it is not run)
   browser     a real browser loses its network while an agent works, and shows everything once, in order
 
 What the last two need and is missing gets installed: chromium by apt-get, Node packages by npm, the suite by pip. The last line

@@ -7,31 +7,49 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
 use towline_clock::Clock;
-use towline_sockets::websocket::{Limits, Message, handshake};
+use towline_sockets::websocket::extensions::{self, Deflate};
+use towline_sockets::websocket::{Limits, Message, Opcode, deflate, handshake, write_compressed_header, write_frame};
 use towline_sockets::{
     Application, Arrival, ConnectionId, Connections, Ended, Io, Life, Mailbox, Reactor, Settings, prepare_socket,
 };
 
 struct Echo;
 
+/// The gateway's default.
+const LEVEL: u32 = 3;
+
 impl Application for Echo {
-    type Session = ();
-    type Ticket = ();
+    /// The compression that was agreed upon.
+    type Session = Option<Deflate>;
+    type Ticket = Option<Deflate>;
     type Note = ();
 
-    fn opened(&mut self, _: &mut Io<'_>, (): ()) {}
-    fn message(&mut self, io: &mut Io<'_>, (): &mut (), message: Message<'_>) {
-        match message {
-            Message::Text(text) => io.send(text.as_bytes()),
-            Message::Binary(bytes) => io.send_binary(bytes),
-            _ => {}
+    fn opened(&mut self, io: &mut Io<'_>, agreed: Option<Deflate>) -> Option<Deflate> {
+        if agreed.is_some() {
+            io.allow_compressed();
         }
+        agreed
     }
-    fn writable(&mut self, _: &mut Io<'_>, (): &mut ()) {}
+    fn message(&mut self, io: &mut Io<'_>, agreed: &mut Option<Deflate>, message: Message<'_>) {
+        let (opcode, payload) = match message {
+            Message::Text(text) => (Opcode::Text, text.as_bytes()),
+            Message::Binary(bytes) => (Opcode::Binary, bytes),
+            _ => return,
+        };
+        let (mut frame, mut shorter) = (Vec::new(), Vec::new());
+        if agreed.is_some_and(|agreed| deflate(payload, LEVEL, agreed.window, &mut shorter)) {
+            write_compressed_header(&mut frame, opcode, shorter.len());
+            frame.extend_from_slice(&shorter);
+        } else {
+            write_frame(&mut frame, opcode, payload);
+        }
+        io.send_frame(&frame);
+    }
+    fn writable(&mut self, _: &mut Io<'_>, _: &mut Option<Deflate>) {}
     fn note(&mut self, _: &mut Connections<'_, Self>, (): ()) {}
     fn turn_ends(&mut self, _: &mut Connections<'_, Self>) {}
-    fn tick(&mut self, _: &mut Io<'_>, (): &mut ()) {}
-    fn closed(&mut self, _: ConnectionId, (): (), _: Ended, _: Life) {}
+    fn tick(&mut self, _: &mut Io<'_>, _: &mut Option<Deflate>) {}
+    fn closed(&mut self, _: ConnectionId, _: Option<Deflate>, _: Ended, _: Life) {}
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -74,11 +92,16 @@ fn shake_hands(mut stream: TcpStream, mailbox: &Mailbox<Echo>) -> Result<(), Box
     }
     let upgrade = handshake::accept(&http::Method::GET, http::Version::HTTP_11, &headers).map_err(|e| e.to_string())?;
     let accept = handshake::accept_key(upgrade.key);
+    let agreed = extensions::negotiate(&headers)?;
+    let extension = match agreed {
+        Some(agreed) => format!("Sec-WebSocket-Extensions: {}\r\n", agreed.answer().to_str()?),
+        None => String::new(),
+    };
     write!(
         stream,
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n{extension}\r\n"
     )?;
     prepare_socket(&stream, 256 * 1024)?;
-    mailbox.arrive(Arrival::WebSocket(stream, head[end + 4..].to_vec()), ())?;
+    mailbox.arrive(Arrival::WebSocket(stream, head[end + 4..].to_vec()), agreed)?;
     Ok(())
 }

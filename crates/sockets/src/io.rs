@@ -71,6 +71,14 @@ impl Io<'_> {
         self.send_as(Opcode::Binary, payload);
     }
 
+    /// Queues a whole frame that was made elsewhere, as a compressed one is.
+    pub fn send_frame(&mut self, frame: &[u8]) {
+        if self.connection.phase == Phase::Open {
+            self.connection.queue().extend_from_slice(frame);
+            self.flush_later();
+        }
+    }
+
     /// From now on the peer's messages may be compressed: it was agreed upon.
     pub fn allow_compressed(&mut self) {
         self.connection.decoder.allow_compressed();

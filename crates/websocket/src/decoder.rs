@@ -24,7 +24,7 @@ impl Default for Limits {
 
 /// Decodes one direction of one connection.
 ///
-/// 16 bytes while idle; a frame that arrives in pieces, or a fragmented message, costs a small box and a buffer of what arrived.
+/// 16 bytes while idle, with and without compression; a frame that arrives in pieces, or a fragmented message, costs a small box and a buffer of what arrived.
 pub struct Decoder {
     partial: Option<Box<Partial>>,
     role: Role,

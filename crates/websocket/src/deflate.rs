@@ -119,8 +119,12 @@ mod tests {
     use super::*;
 
     fn deflated(payload: &[u8], window: Window) -> Option<Vec<u8>> {
+        deflated_at(6, payload, window)
+    }
+
+    fn deflated_at(level: u32, payload: &[u8], window: Window) -> Option<Vec<u8>> {
         let mut out = b"head".to_vec();
-        let shorter = deflate(payload, 6, window, &mut out);
+        let shorter = deflate(payload, level, window, &mut out);
         assert_eq!(&out[..4], b"head");
         assert_eq!(shorter, out.len() > 4);
         shorter.then(|| out.split_off(4))
@@ -145,12 +149,14 @@ mod tests {
     #[test]
     fn what_is_compressed_comes_back_through_both_windows() {
         let json: String = (0..2_000).map(|n| format!(r#"{{"n":{n},"text":"again and again"}},"#)).collect();
-        for window in [Window::Full, Window::Small] {
+        for (window, level) in
+            [Window::Full, Window::Small].into_iter().flat_map(|window| (1..=9).map(move |level| (window, level)))
+        {
             for length in [100, 1_000, json.len()] {
                 let payload = &json.as_bytes()[..length];
-                let compressed = deflated(payload, window).unwrap();
+                let compressed = deflated_at(level, payload, window).unwrap();
                 assert!(compressed.len() < length && !compressed.ends_with(&TAIL));
-                assert_eq!(deflated(payload, window).as_ref(), Some(&compressed), "the same each time");
+                assert_eq!(deflated_at(level, payload, window).as_ref(), Some(&compressed), "the same each time");
                 assert_eq!(inflate(&compressed, length).unwrap(), payload);
                 // Somebody who remembers only as much as was promised.
                 let mut other = Decompress::new_with_window_bits(false, window.bits());

@@ -115,6 +115,14 @@ proptest! {
 }
 
 #[test]
+fn an_idle_connection_owns_nothing_for_compression() {
+    assert_eq!(size_of::<Decoder>(), 16);
+    let mut decoder = Decoder::new(Role::Server);
+    decoder.allow_compressed();
+    assert!(decoder.is_idle() && decoder.buffered_bytes() == 0);
+}
+
+#[test]
 fn rsv1_stands_on_the_first_frame_of_a_data_message_and_nowhere_else() {
     let hello = deflated(b"hello hello hello hello", Window::Full);
     let one = |bits, opcode, payload: &[u8]| {
