@@ -13,6 +13,26 @@ pub fn payload(number: u64, size: usize) -> Vec<u8> {
     text
 }
 
+/// What an agent might say of a step: texts and numbers that differ from one to the next, for measuring encodings and compression.
+#[must_use]
+pub fn step(number: u64) -> Vec<u8> {
+    const WORDS: [&str; 8] = ["revenue", "region", "quarter", "forecast", "customer", "contract", "margin", "inventory"];
+    let word = |shift: u64| WORDS[(number.wrapping_mul(2_654_435_761) >> shift) as usize % WORDS.len()];
+    let hits: Vec<String> = (3..6)
+        .map(|at| format!(r#"{{"doc":"reports/{}-{}.md","score":0.{}}}"#, word(at), number % 97 + at, 91 - 7 * at))
+        .collect();
+    format!(
+        r#"{{"n":"~{number:010}~","step":{},"total":5,"tool":"search","query":"{} {} by {}","hits":[{}],"elapsed_ms":{},"ok":true}}"#,
+        number % 5 + 1,
+        word(0),
+        word(8),
+        word(16),
+        hits.join(","),
+        1_000 + number % 777,
+    )
+    .into_bytes()
+}
+
 /// Finds the number in what arrived, wherever the server put it. `hint` remembers the place, because the next message has it there
 /// or nearly there.
 #[must_use]
@@ -48,6 +68,9 @@ mod tests {
             let wrapped = [b"{\"offset\":7,\"data\":", text.as_slice(), b"}"].concat();
             assert_eq!(number_in(&wrapped, &mut hint), Some(42));
         }
+        let said = step(42);
+        serde_json::from_slice::<serde_json::Value>(&said).expect("JSON");
+        assert_eq!(number_in(&said, &mut 0), Some(42));
         assert_eq!(number_in(b"{\"type\":\"pong\"}", &mut 0), None);
         assert_eq!(number_in(b"~123~", &mut 3), None);
     }

@@ -64,6 +64,11 @@ impl Audience {
         self.tally.delivered
     }
 
+    /// Bytes read so far, also those of subscribers that no longer count.
+    pub fn received(&self) -> u64 {
+        self.loader.received()
+    }
+
     /// Messages published so far; the next one carries this number.
     pub fn published(&self) -> u64 {
         self.published
@@ -80,6 +85,11 @@ impl Audience {
 
     /// Publishes `burst` messages of `size` bytes, with one write for each, or with one for all.
     pub fn publish(&mut self, system: &System, burst: usize, size: usize, writes: Writes) -> Result<()> {
+        self.publish_made(system, burst, writes, |number| payload::payload(number, size))
+    }
+
+    /// Publishes `burst` messages whose payloads are made so; each must carry its number as those of [`payload`] do.
+    pub fn publish_made(&mut self, system: &System, burst: usize, writes: Writes, make: impl Fn(u64) -> Vec<u8>) -> Result<()> {
         let at_once = match writes {
             Writes::Each => 1,
             Writes::Together => burst,
@@ -89,7 +99,7 @@ impl Audience {
             let (topic, numbers) = (&self.topic, self.published..until.min(self.published + at_once as u64));
             self.published = numbers.end;
             self.loader.send(self.publisher, |outbox| {
-                numbers.for_each(|number| system.dialect.publish(topic, &payload::payload(number, size), outbox));
+                numbers.for_each(|number| system.dialect.publish(topic, &make(number), outbox));
             })?;
         }
         Ok(())

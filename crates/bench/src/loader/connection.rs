@@ -5,7 +5,11 @@ use std::net::SocketAddr;
 
 use mio::net::TcpStream;
 
+use super::inflate::Inflater;
 use super::{frame, text_protocols};
+
+/// What all connections share: where they read to, and what inflates.
+type Tools<'a> = (&'a mut [u8], &'a mut Inflater);
 
 /// What is spoken on a socket once it is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +95,7 @@ pub struct Connection {
     /// On [`Wire::NatsWebSocket`]: the operation that the last frame broke off.
     inner: Vec<u8>,
     greeting: Option<Vec<u8>>,
+    received: u64,
 }
 
 impl Connection {
@@ -108,11 +113,17 @@ impl Connection {
             carry: Vec::new(),
             inner: Vec::new(),
             greeting: opening.greeting,
+            received: 0,
         })
     }
 
     pub fn stream(&mut self) -> &mut TcpStream {
         &mut self.stream
+    }
+
+    /// Bytes read since the last call.
+    pub fn take_received(&mut self) -> u64 {
+        std::mem::take(&mut self.received)
     }
 
     pub fn outbox(&mut self) -> Outbox<'_> {
@@ -144,8 +155,8 @@ impl Connection {
     }
 
     /// Takes the connection as far as it goes; false when it is over.
-    pub fn advance(&mut self, ended: bool, buffer: &mut [u8], mut hear: impl FnMut(Arrival<'_>, &mut Outbox<'_>)) -> bool {
-        match self.step(ended, buffer, &mut hear) {
+    pub fn advance(&mut self, ended: bool, tools: Tools<'_>, mut hear: impl FnMut(Arrival<'_>, &mut Outbox<'_>)) -> bool {
+        match self.step(ended, tools, &mut hear) {
             Ok(()) => !self.close,
             Err(error) => {
                 hear(Arrival::Closed(&error.to_string()), &mut self.outbox());
@@ -154,7 +165,7 @@ impl Connection {
         }
     }
 
-    fn step(&mut self, ended: bool, buffer: &mut [u8], hear: &mut impl FnMut(Arrival<'_>, &mut Outbox<'_>)) -> io::Result<()> {
+    fn step(&mut self, ended: bool, tools: Tools<'_>, hear: &mut impl FnMut(Arrival<'_>, &mut Outbox<'_>)) -> io::Result<()> {
         if self.stage == Stage::Connecting {
             if let Some(error) = self.stream.take_error()? {
                 return Err(error);
@@ -169,7 +180,7 @@ impl Connection {
             }
         }
         self.flush()?;
-        self.take_in(ended, buffer, hear)?;
+        self.take_in(ended, tools, hear)?;
         if self.outgoing.is_empty() { Ok(()) } else { self.flush() }
     }
 
@@ -183,7 +194,12 @@ impl Connection {
 
     /// Reads until the socket is drained. A short read is the proof under edge-triggered readiness, unless the peer has closed:
     /// then only the end of the stream is.
-    fn take_in(&mut self, ended: bool, buffer: &mut [u8], hear: &mut impl FnMut(Arrival<'_>, &mut Outbox<'_>)) -> io::Result<()> {
+    fn take_in(
+        &mut self,
+        ended: bool,
+        (buffer, inflater): Tools<'_>,
+        hear: &mut impl FnMut(Arrival<'_>, &mut Outbox<'_>),
+    ) -> io::Result<()> {
         loop {
             let held = self.carry.len();
             let Some(space) = buffer.get_mut(held..).filter(|space| !space.is_empty()) else {
@@ -197,9 +213,10 @@ impl Connection {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             };
+            self.received += count as u64;
             buffer[..held].copy_from_slice(&self.carry);
             let whole = &buffer[..held + count];
-            let consumed = self.understand(whole, hear)?;
+            let consumed = self.understand(whole, inflater, hear)?;
             let left = &whole[consumed..];
             if left.is_empty() {
                 // Empty without capacity: an idle connection holds nothing.
@@ -214,7 +231,12 @@ impl Connection {
         }
     }
 
-    fn understand(&mut self, bytes: &[u8], hear: &mut impl FnMut(Arrival<'_>, &mut Outbox<'_>)) -> io::Result<usize> {
+    fn understand(
+        &mut self,
+        bytes: &[u8],
+        inflater: &mut Inflater,
+        hear: &mut impl FnMut(Arrival<'_>, &mut Outbox<'_>),
+    ) -> io::Result<usize> {
         let mut at = 0;
         if self.stage == Stage::Upgrading {
             let Some((status, end)) = text_protocols::http_head(bytes) else { return Ok(0) };
@@ -227,13 +249,13 @@ impl Connection {
         let mut outbox = Outbox { wire: self.wire, outgoing: &mut self.outgoing, close: &mut self.close };
         let rest = &bytes[at..];
         let used = match self.wire {
-            Wire::WebSocket => frames(rest, &mut outbox, |payload, outbox| {
+            Wire::WebSocket => frames(rest, inflater, &mut outbox, |payload, outbox| {
                 hear(Arrival::Message(payload), outbox);
                 Ok(())
             })?,
             Wire::NatsWebSocket => {
                 let inner = &mut self.inner;
-                frames(rest, &mut outbox, |payload, outbox| nats_inside(inner, payload, outbox, hear))?
+                frames(rest, inflater, &mut outbox, |payload, outbox| nats_inside(inner, payload, outbox, hear))?
             }
             Wire::Nats => lines(rest, text_protocols::nats, &mut outbox, hear)?,
             Wire::Redis => lines(rest, text_protocols::redis, &mut outbox, hear)?,
@@ -245,15 +267,17 @@ impl Connection {
 
 fn frames(
     bytes: &[u8],
+    inflater: &mut Inflater,
     outbox: &mut Outbox<'_>,
     mut data: impl FnMut(&[u8], &mut Outbox<'_>) -> io::Result<()>,
 ) -> io::Result<usize> {
     let mut at = 0;
     loop {
         match frame::parse(&bytes[at..]) {
-            frame::Parsed::Frame { opcode, payload, length } => {
+            frame::Parsed::Frame { opcode, compressed, payload, length } => {
                 at += length;
                 match opcode {
+                    frame::TEXT | frame::BINARY if compressed => data(inflater.message(payload)?, outbox)?,
                     frame::TEXT | frame::BINARY => data(payload, outbox)?,
                     frame::PING => frame::encode(frame::PONG, payload, fastrand::u32(..).to_ne_bytes(), outbox.outgoing),
                     frame::PONG => {}
@@ -267,7 +291,9 @@ fn frames(
                 }
             }
             frame::Parsed::Incomplete => return Ok(at),
-            frame::Parsed::Unexpected => return Err(io::Error::other("a masked, fragmented or compressed frame")),
+            frame::Parsed::Unexpected => {
+                return Err(io::Error::other("a masked or fragmented frame, or one of an unknown extension"));
+            }
         }
     }
 }

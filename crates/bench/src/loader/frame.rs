@@ -17,11 +17,11 @@ pub const PONG: u8 = 0xA;
 /// What stands at the start of the bytes given to [`parse`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Parsed<'a> {
-    /// A whole frame; it and its header took `length` bytes.
-    Frame { opcode: u8, payload: &'a [u8], length: usize },
+    /// A whole frame; it and its header took `length` bytes. The payload of a data frame may be compressed (RSV1).
+    Frame { opcode: u8, compressed: bool, payload: &'a [u8], length: usize },
     /// The frame has not wholly arrived.
     Incomplete,
-    /// Masked, fragmented or compressed: not what this loader asked for.
+    /// Masked, fragmented, or of an extension that this loader does not know.
     Unexpected,
 }
 
@@ -29,8 +29,8 @@ pub enum Parsed<'a> {
 #[must_use]
 pub fn parse(bytes: &[u8]) -> Parsed<'_> {
     let [first, second, rest @ ..] = bytes else { return Parsed::Incomplete };
-    let (opcode, finished) = (first & 0x0F, first & 0x80 != 0);
-    if !finished || first & 0x70 != 0 || second & 0x80 != 0 || opcode == 0 {
+    let (opcode, finished, compressed) = (first & 0x0F, first & 0x80 != 0, first & 0x40 != 0);
+    if !finished || first & 0x30 != 0 || (compressed && opcode > BINARY) || second & 0x80 != 0 || opcode == 0 {
         return Parsed::Unexpected;
     }
     let (size, header) = match (second, rest) {
@@ -42,7 +42,7 @@ pub fn parse(bytes: &[u8]) -> Parsed<'_> {
     let Ok(size) = usize::try_from(size) else { return Parsed::Unexpected };
     let Some(length) = size.checked_add(header) else { return Parsed::Unexpected };
     match bytes.get(header..length) {
-        Some(payload) => Parsed::Frame { opcode, payload, length },
+        Some(payload) => Parsed::Frame { opcode, compressed, payload, length },
         None => Parsed::Incomplete,
     }
 }
@@ -86,7 +86,9 @@ mod tests {
                 assert_eq!(parse(&bytes[..whole - 1]), Parsed::Incomplete, "{size}");
             }
             bytes.push(0x81);
-            let Parsed::Frame { opcode, payload, length } = parse(&bytes) else { panic!("{size} was not read") };
+            let Parsed::Frame { opcode, compressed: false, payload, length } = parse(&bytes) else {
+                panic!("{size} was not read")
+            };
             assert_eq!((opcode, payload.len(), length), (TEXT, size, whole));
         }
     }
@@ -94,7 +96,7 @@ mod tests {
     #[test]
     fn what_the_loader_did_not_ask_for_is_told_apart() {
         for (name, bytes) in
-            [("masked", [0x81, 0x80]), ("fragment", [0x01, 0]), ("continuation", [0x80, 0]), ("compressed", [0xC1, 0])]
+            [("masked", [0x81, 0x80]), ("fragment", [0x01, 0]), ("continuation", [0x80, 0]), ("compressed ping", [0xC9, 0])]
         {
             assert_eq!(parse(&bytes), Parsed::Unexpected, "{name}");
         }

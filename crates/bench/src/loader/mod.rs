@@ -8,6 +8,7 @@ mod audience;
 mod connection;
 mod crowd;
 mod frame;
+mod inflate;
 mod text_protocols;
 
 use std::io;
@@ -22,6 +23,7 @@ pub use connection::{Arrival, Opening, Outbox, Wire};
 pub use crowd::gather;
 
 use connection::Connection;
+use inflate::Inflater;
 
 /// Bytes read from one socket at once; also the largest frame that can be taken in.
 const BUFFER_BYTES: usize = 512 * 1024;
@@ -34,6 +36,8 @@ pub struct Loader {
     ready: Events,
     connections: Slab<Connection>,
     buffer: Box<[u8]>,
+    inflater: Inflater,
+    received: u64,
 }
 
 impl Loader {
@@ -44,12 +48,19 @@ impl Loader {
             ready: Events::with_capacity(EVENTS_MAX),
             connections: Slab::new(),
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
+            inflater: Inflater::new(BUFFER_BYTES),
+            received: 0,
         })
     }
 
     /// Sockets that are open or opening.
     pub fn len(&self) -> usize {
         self.connections.len()
+    }
+
+    /// Bytes read from all sockets so far.
+    pub fn received(&self) -> u64 {
+        self.received
     }
 
     /// Begins to connect; `Arrival::Open` tells when the connection may be used. Identities are small and reused after a close.
@@ -92,7 +103,10 @@ impl Loader {
             let id = event.token().0;
             let Some(connection) = self.connections.get_mut(id) else { continue };
             let ended = event.is_read_closed() || event.is_error();
-            if !connection.advance(ended, &mut self.buffer, |arrival, outbox| hear(id, arrival, outbox)) {
+            let tools = (&mut *self.buffer, &mut self.inflater);
+            let goes_on = connection.advance(ended, tools, |arrival, outbox| hear(id, arrival, outbox));
+            self.received += connection.take_received();
+            if !goes_on {
                 self.connections.remove(id);
             }
         }

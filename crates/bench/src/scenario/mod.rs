@@ -1,6 +1,7 @@
 //! The scenarios, one per file. Each takes the bench and gives an outcome; what cannot be measured is in the outcome too.
 
 mod append;
+mod encodings;
 mod fanout;
 mod handshake;
 mod idle;
@@ -20,13 +21,14 @@ use crate::figures::Outcome;
 pub type Scenario = (&'static str, fn(&Bench) -> Outcome);
 
 /// All scenarios, in the order in which they are run and shown.
-pub const ALL: [Scenario; 7] = [
+pub const ALL: [Scenario; 8] = [
     ("idle", idle::run),
     ("fanout", fanout::run),
     ("slow", slow::run),
     ("append", append::run),
     ("replay", replay::run),
     ("handshake", handshake::run),
+    ("encodings", encodings::run),
     ("promised", promised::run),
 ];
 

@@ -39,13 +39,13 @@ pub trait Dialect {
     fn publish(&self, topic: &str, payload: &[u8], outbox: &mut Outbox<'_>);
 }
 
-/// A WebSocket upgrade request.
-fn upgrade(address: SocketAddr, path: &str, subprotocol: Option<&str>) -> Vec<u8> {
+/// A WebSocket upgrade request; `headers` are further whole lines.
+fn upgrade(address: SocketAddr, path: &str, subprotocol: Option<&str>, headers: &str) -> Vec<u8> {
     let key = base64::engine::general_purpose::STANDARD.encode(fastrand::u128(..).to_ne_bytes());
     let subprotocol = subprotocol.map(|name| format!("Sec-WebSocket-Protocol: {name}\r\n")).unwrap_or_default();
     format!(
         "GET {path} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Key: {key}\r\n{subprotocol}\r\n"
+         Sec-WebSocket-Key: {key}\r\n{subprotocol}{headers}\r\n"
     )
     .into_bytes()
 }

@@ -67,7 +67,7 @@ impl Nats {
     fn opening(&self, subscriptions: &str) -> Opening {
         Opening {
             wire: Wire::NatsWebSocket,
-            request: upgrade(self.address, "/", None),
+            request: upgrade(self.address, "/", None, ""),
             greeting: Some(format!("{CONNECT}{subscriptions}PING\r\n").into_bytes()),
             ready_when: Some(b"PONG"),
         }

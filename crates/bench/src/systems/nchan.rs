@@ -67,7 +67,7 @@ impl Dialect for Nchan {
         let channels: Vec<String> = topics.iter().map(|topic| channel(topic)).collect();
         Opening {
             wire: Wire::WebSocket,
-            request: upgrade(self.address, &format!("/sub/{}", channels.join(",")), None),
+            request: upgrade(self.address, &format!("/sub/{}", channels.join(",")), None, ""),
             greeting: None,
             // nchan answers the upgrade only when the subscriber has been added to its channels.
             ready_when: None,
@@ -75,7 +75,7 @@ impl Dialect for Nchan {
     }
 
     fn publisher(&self, topic: &str) -> Opening {
-        let request = upgrade(self.address, &format!("/pub/{}", channel(topic)), None);
+        let request = upgrade(self.address, &format!("/pub/{}", channel(topic)), None, "");
         Opening { wire: Wire::WebSocket, request, greeting: None, ready_when: None }
     }
 

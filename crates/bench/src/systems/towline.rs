@@ -18,10 +18,29 @@ use crate::token;
 const SERVICE_KEY: &str = "bench-service-key-0123456789abcdef";
 /// What users' tokens are signed with.
 const JWT_SECRET: &str = "bench-jwt-secret-0123456789abcdef0123456789abcdef";
-const SUBPROTOCOL: &str = "towline.v1";
+
+/// What is spoken on a socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Speech {
+    /// MessagePack instead of JSON.
+    pub binary: bool,
+    /// With permessage-deflate.
+    pub compressed: bool,
+}
 
 /// Starts the gateway; `environment` adds settings or overrides them.
 pub fn start(clock: &Clock, program: &Path, directory: TempDir, environment: &[(&str, String)]) -> Result<System> {
+    start_speaking(clock, program, directory, environment, Speech::default())
+}
+
+/// The same, and its subscribers speak so.
+pub fn start_speaking(
+    clock: &Clock,
+    program: &Path,
+    directory: TempDir,
+    environment: &[(&str, String)],
+    speech: Speech,
+) -> Result<System> {
     let address = free_address()?;
     let mut settings = vec![
         ("TOWLINE_LISTEN", address.to_string()),
@@ -34,7 +53,7 @@ pub fn start(clock: &Clock, program: &Path, directory: TempDir, environment: &[(
     ];
     settings.extend(environment.iter().cloned());
     let server = Server::start(clock, directory, program, ["serve"], &settings, || ready(address))?;
-    Ok(System { name: "Towline".into(), address, dialect: Box::new(Towline { address, clock: clock.clone() }), server })
+    Ok(System { name: "Towline".into(), address, dialect: Box::new(Towline { address, clock: clock.clone(), speech }), server })
 }
 
 fn ready(address: SocketAddr) -> bool {
@@ -61,7 +80,13 @@ pub fn user(who: usize) -> String {
 
 /// A socket that shows this token and does nothing else.
 pub fn handshake(address: SocketAddr, token: &str) -> Opening {
-    let request = upgrade(address, &format!("/ws?token={token}"), Some(SUBPROTOCOL));
+    handshake_speaking(address, token, Speech::default())
+}
+
+fn handshake_speaking(address: SocketAddr, token: &str, speech: Speech) -> Opening {
+    let subprotocol = if speech.binary { "towline.v1+msgpack" } else { "towline.v1" };
+    let offer = if speech.compressed { "Sec-WebSocket-Extensions: permessage-deflate\r\n" } else { "" };
+    let request = upgrade(address, &format!("/ws?token={token}"), Some(subprotocol), offer);
     Opening { wire: Wire::WebSocket, request, greeting: None, ready_when: None }
 }
 
@@ -111,6 +136,7 @@ pub fn poster() -> Opening {
 struct Towline {
     address: SocketAddr,
     clock: Clock,
+    speech: Speech,
 }
 
 impl Dialect for Towline {
@@ -120,7 +146,7 @@ impl Dialect for Towline {
         Opening {
             greeting: Some(greeting.into_bytes()),
             ready_when: Some(b"subscribe_ack"),
-            ..handshake(self.address, &user_token(&self.clock, who))
+            ..handshake_speaking(self.address, &user_token(&self.clock, who), self.speech)
         }
     }
 
