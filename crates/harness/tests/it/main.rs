@@ -39,6 +39,7 @@ mod tickets;
 mod tls;
 mod to_the_application;
 mod token_expiry;
+mod transcripts;
 mod unified_door;
 mod user_limits;
 mod webhook;
