@@ -59,6 +59,7 @@ fn examples_of_events_have_what_every_event_has() {
     for (kind, members) in [
         ("json event", &["v", "id", "topic", "type", "ts", "epoch", "offset", "data"][..]),
         ("json feed-event", &["type", "data", "id", "event_id", "topic", "timestamp", "epoch", "offset"][..]),
+        ("json unified-event", &["type", "payload", "timestamp", "id", "topic", "epoch", "offset"][..]),
     ] {
         let examples = document.examples(kind);
         assert!(!examples.is_empty(), "no example of {kind}");

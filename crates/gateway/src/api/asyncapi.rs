@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 use towline_protocol::{AfterClose, CloseCode, ErrorCode, ServerMessage};
 
+use super::dialects::{HubMessage, UnifiedEvent, UnifiedMessage};
 use super::schema::{ClientEnvelope, Envelope, FeedEvent};
 use super::{Schemas, info};
 
@@ -22,6 +23,8 @@ pub fn asyncapi() -> Value {
         "channels": {
             "native": channel("/ws", "Subprotocol `towline.v1`: envelope v1 in both directions; `towline.v1+msgpack`: the same in MessagePack.", &["event", "serverMessage", "clientMessage"]),
             "feed": feed_channel(),
+            "hub": channel("/api/ws", "The topic hub: envelope v1 from the server; flat requests, or the same in an envelope's `data`, from the client. `subscribe_error`, `unsubscribe_error` and `error` have `error` and `error_code` in their data.", &["event", "serverMessage", "hubMessage"]),
+            "unified": channel("/ws", "The unified socket, for clients that do not offer `towline.v1`: `{\"type\", \"payload\", \"timestamp\"}` in both directions; a server message has its data as `payload`.", &["unifiedEvent", "serverMessage", "unifiedMessage"]),
             "stream": channel("/api/v1/stream", "Server-Sent Events; one way.", &["event", "serverMessage"]),
         },
         "operations": operations(),
@@ -40,6 +43,9 @@ fn messages(schemas: &mut Schemas) -> Value {
     json!({
         "event": message("Event", "A stored event as envelope v1.", schemas.of::<Envelope>()),
         "feedEvent": message("FeedEvent", "A stored event in the feed's dialect.", schemas.of::<FeedEvent>()),
+        "unifiedEvent": message("UnifiedEvent", "A stored event in the unified socket's dialect.", schemas.of::<UnifiedEvent>()),
+        "unifiedMessage": message("UnifiedMessage", "What a client of the unified socket says.", schemas.of::<UnifiedMessage>()),
+        "hubMessage": message("HubMessage", "What a client asks the topic hub.", schemas.of::<HubMessage>()),
         "clientMessage": message(
             "ClientMessage",
             "What a client asks. Each request has one answer, which carries the request's `id` as `correlation_id`.",
@@ -84,6 +90,12 @@ fn operations() -> Value {
         "deliverFeed": operation("send", "feed", "feedEvent", "The server delivers the user's events."),
         "answerFeed": operation("send", "feed", "serverMessage", "The server answers and announces."),
         "askFeed": operation("receive", "feed", "clientMessage", "The client keeps alive and refreshes its token."),
+        "deliverHub": operation("send", "hub", "event", "The server delivers events of the topics that are followed."),
+        "answerHub": operation("send", "hub", "serverMessage", "The server answers and announces."),
+        "askHub": operation("receive", "hub", "hubMessage", "The client asks."),
+        "deliverUnified": operation("send", "unified", "unifiedEvent", "The server delivers what agents say, and events of the topics that are followed."),
+        "answerUnified": operation("send", "unified", "serverMessage", "The server answers and announces."),
+        "askUnified": operation("receive", "unified", "unifiedMessage", "The client asks, and speaks to the application."),
         "deliverStream": operation("send", "stream", "event", "The server delivers events of the topics that were asked for."),
         "announceStream": operation("send", "stream", "serverMessage", "The server announces."),
     })

@@ -5,6 +5,8 @@
 mod access;
 mod admin_paths;
 mod asyncapi;
+mod conversation;
+mod dialects;
 mod openapi;
 mod run_paths;
 mod schema;

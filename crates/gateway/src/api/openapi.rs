@@ -128,7 +128,7 @@ fn paths(schemas: &mut Schemas) -> Value {
             schemas.of::<ReplayPage>(),
         ),
         "/api/v1/stream": stream(schemas),
-        "/ws": socket("Native socket", "Upgrades to a WebSocket that speaks `towline.v1`: envelope v1 in both directions. See /asyncapi.json.", json!([])),
+        "/ws": socket("Native and unified socket", "Upgrades to a WebSocket that speaks `towline.v1` (envelope v1 in both directions) where the client offers that subprotocol, and else the unified socket's `{\"type\", \"payload\", \"timestamp\"}`. See /asyncapi.json.", json!([])),
         "/api/v1/ws/agents/{user_id}": socket(
             "A user's activity feed",
             "Upgrades to a WebSocket that carries the events of `user:{user_id}`. The token's `sub` must be that user. See /asyncapi.json.",
@@ -143,6 +143,7 @@ fn paths(schemas: &mut Schemas) -> Value {
         paths.extend(admin_paths(schemas));
         paths.extend(super::access::routes(schemas));
         paths.extend(webhook_paths(schemas));
+        paths.extend(super::conversation::routes(schemas));
     }
     paths
 }
@@ -205,7 +206,7 @@ fn stream(schemas: &mut Schemas) -> Value {
     } })
 }
 
-fn socket(summary: &str, description: &str, parameters: Value) -> Value {
+pub(super) fn socket(summary: &str, description: &str, parameters: Value) -> Value {
     let mut responses = refer(&READ_ERRORS);
     responses.insert("101".into(), json!({ "description": "The connection is a WebSocket now. A browser with a bad token is accepted and closed with 4401, because it cannot see a handshake's status." }));
     json!({ "get": { "summary": summary, "description": description, "tags": ["sockets"], "parameters": parameters, "responses": responses } })

@@ -126,6 +126,9 @@ pub enum ClientBody {
     /// Append events; for services and tokens with a publish grant. Answered by `publish_ack`.
     #[schemars(title = "Publish")]
     Publish(PublishBody),
+    /// A message to the application. Answered by `message_ack`.
+    #[schemars(title = "Message")]
+    Message(InboxBody),
     /// Are you there? Answered by `pong`.
     #[schemars(title = "ClientPing")]
     Ping {},
@@ -153,6 +156,28 @@ pub struct ClientEnvelope {
     /// What it asks.
     #[serde(flatten)]
     pub body: ClientBody,
+}
+
+/// A message to the application.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct InboxBody {
+    /// What kind of message: 1 to 128 visible ASCII characters without quotes and backslashes.
+    #[serde(rename = "type")]
+    #[schemars(length(min = 1, max = 128))]
+    pub kind: String,
+    /// What it says: any JSON value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Value>,
+    /// The user's own id of it: the same id within the dedup window is stored once. A UUIDv7 if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub id: Option<String>,
+    /// Which conversation it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread_id: Option<String>,
+    /// Ties it to what the application answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
 }
 
 /// One event, or several.
@@ -289,6 +314,13 @@ mod tests {
             ClientBody::Unsubscribe { topics: vec!["a".into()] },
             ClientBody::Publish(PublishBody::One(Box::new(publish_event()))),
             ClientBody::Publish(PublishBody::Many { events: vec![publish_event()] }),
+            ClientBody::Message(InboxBody {
+                kind: "user_message".into(),
+                data: Some(serde_json::json!({"content": "x"})),
+                id: Some("m".into()),
+                thread_id: Some("t".into()),
+                correlation_id: Some("c".into()),
+            }),
             ClientBody::Ping {},
             ClientBody::Pong { last_seen: Some(Seen::Id("e".into())) },
             ClientBody::Pong { last_seen: Some(Seen::PerTopic([("a".into(), "e".into())].into())) },
