@@ -251,7 +251,7 @@ async fn a_silent_client_is_pinged_with_a_message_and_then_closed_with_4408() {
 
 // proves: B3
 #[tokio::test]
-async fn authentication_comes_first_and_a_token_that_has_ended_asks_for_nothing() {
+async fn authentication_comes_first_and_a_binary_message_is_not_taken() {
     let gateway = Gateway::builder().manual_clock().start().await;
     assert_eq!(gateway.hub().try_open().await.err().unwrap().status, 401);
     let expired = gateway.token("alice").expired_for(Duration::from_secs(60)).mint();
