@@ -9,6 +9,7 @@ use towline_protocol::{ErrorCode, StartRequest, TopicName};
 
 use super::Doors;
 use super::gate::read_failed;
+use super::joining::Joining;
 use super::requests::readable;
 use super::start;
 use super::ticket::JoinedTopics;
@@ -92,21 +93,22 @@ impl Entry {
 
 impl AskedTopics {
     /// Joins those that are allowed.
-    pub(super) async fn join(self, doors: &Doors) -> JoinedTopics {
+    pub(super) async fn join(self, joining: &mut Joining<'_>) -> JoinedTopics {
         let mut topics = JoinedTopics { refused: self.refused, ..JoinedTopics::default() };
         for (name, start) in self.allowed {
-            let joined = doors.hub.join(&name, &start).await;
+            let joined = joining.join(&name, &start).await;
             topics.joined.push((name, joined));
         }
         topics
     }
 }
 
-impl Doors {
-    /// Joins the topic that comes with a door.
-    pub(super) async fn join_own(&self, own: Option<(TopicName, StartRequest)>) -> Result<Vec<towline_hub::Joined>, Failure> {
-        let Some((name, start)) = own else { return Ok(Vec::new()) };
-        let joined = self.hub.join(&name, &start).await.map_err(|error| Failure::from(read_failed(&error)))?;
-        Ok(vec![joined])
-    }
+/// Joins the topic that comes with a door.
+pub(super) async fn join_own(
+    joining: &mut Joining<'_>,
+    own: Option<(TopicName, StartRequest)>,
+) -> Result<Vec<towline_hub::Joined>, Failure> {
+    let Some((name, start)) = own else { return Ok(Vec::new()) };
+    let joined = joining.join(&name, &start).await.map_err(|error| Failure::from(read_failed(&error)))?;
+    Ok(vec![joined])
 }

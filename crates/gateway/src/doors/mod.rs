@@ -13,6 +13,7 @@ mod encoding;
 mod entry;
 mod gate;
 mod headcount;
+mod joining;
 mod local_topics;
 mod messages;
 mod places;

@@ -16,6 +16,7 @@ use towline_sockets::{ConnectionId, Io};
 
 use super::door::Door;
 use super::gate::{Gate, Note, read_failed};
+use super::joining::Joining;
 use super::session::{Session, State, Subscription};
 use super::ticket::JoinedTopics;
 use crate::publish::{self, Prepared};
@@ -160,12 +161,14 @@ impl Gate {
         }
         session.awaiting = true;
         io.pause();
-        let (hub, mailbox, connection) = (self.hub.clone(), self.mailbox.clone(), io.id());
+        let (hub, metrics) = (self.hub.clone(), Arc::clone(&self.shared.metrics));
+        let (mailbox, connection) = (self.mailbox.clone(), io.id());
         let id = id.map(Box::from);
         self.runtime.spawn(async move {
             let mut joined = Vec::with_capacity(accepted.len());
+            let mut joining = Joining::new(&hub, &metrics);
             for (name, start) in accepted {
-                let result = hub.join(&name, &start).await;
+                let result = joining.join(&name, &start).await;
                 joined.push((name, result));
             }
             mailbox.note(Note::Joined(connection, id, JoinedTopics { joined, kept, refused }));

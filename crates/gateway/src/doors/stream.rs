@@ -17,6 +17,7 @@ use towline_sockets::{Arrival, PipeBody, Source};
 use super::Doors;
 use super::door::SSE;
 use super::gate::read_failed;
+use super::joining::Joining;
 use super::requests::readable;
 use super::start;
 use super::ticket::{Admission, Ticket};
@@ -65,8 +66,9 @@ impl Doors {
             return Err(Failure::new(ErrorCode::Internal, "this connection cannot carry a stream"));
         };
         let mut joined = Vec::with_capacity(topics.len());
+        let mut joining = Joining::new(&self.hub, &self.shared.metrics);
         for (topic, start) in starts(parts, &params, topics)? {
-            joined.push(self.hub.join(&topic, &start).await.map_err(|error| Failure::from(read_failed(&error)))?);
+            joined.push(joining.join(&topic, &start).await.map_err(|error| Failure::from(read_failed(&error)))?);
         }
         let (source, body) = Source::pair();
         let admission = Admission { door: &SSE, compression: None, identity, client, joined, asked: None, place };

@@ -22,7 +22,8 @@ use towline_sockets::{Arrival, prepare_socket};
 
 use super::Doors;
 use super::door::{self, Door, FEEDS, HUBS, NATIVES, UNIFIEDS};
-use super::entry::Entry;
+use super::entry::{Entry, join_own};
+use super::joining::Joining;
 use super::ticket::{Admission, Refused, Ticket};
 use crate::http::Failure;
 use crate::server::{Accepted, Place};
@@ -153,9 +154,10 @@ impl Doors {
         place: Place,
     ) -> Result<Ticket, Failure> {
         // Joined before the 101: what is published once the client knows that it is connected cannot be missed.
-        let joined = self.join_own(entry.own).await?;
+        let mut joining = Joining::new(&self.hub, &self.shared.metrics);
+        let joined = join_own(&mut joining, entry.own).await?;
         let asked = match entry.asked {
-            Some(asked) => Some(asked.join(self).await),
+            Some(asked) => Some(asked.join(&mut joining).await),
             None => None,
         };
         let identity = entry.identity;

@@ -16,6 +16,11 @@ struct Behind {
     state: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Recovery {
+    outcome: &'static str,
+}
+
 /// What is counted of clients as such.
 #[derive(Debug)]
 pub struct ClientMetrics {
@@ -27,6 +32,15 @@ pub struct ClientMetrics {
     pub lagging: Gauge,
     /// Subscriptions that read the log, now.
     pub catching_up: Gauge,
+    /// Requests and handshakes that went on from a position or event: reconnections, mostly.
+    pub resumptions: Counter,
+    /// Topics that were gone on with, nothing missing.
+    pub recovered_all: Counter,
+    /// Topics that were gone on with, with a gap.
+    pub recovered_with_gap: Counter,
+    /// Topics that could not be gone on with, because the log could not be read.
+    pub recovered_nothing: Counter,
+    recoveries: Family<Recovery, Counter>,
     behind: Family<Behind, Gauge>,
     connection_seconds: Family<Door, Histogram, fn() -> Histogram>,
 }
@@ -44,7 +58,14 @@ impl Default for ClientMetrics {
     fn default() -> Self {
         let behind = Family::<Behind, Gauge>::default();
         let state = |state: &'static str| behind.get_or_create_owned(&Behind { state });
+        let recoveries = Family::<Recovery, Counter>::default();
+        let recovery = |outcome: &'static str| recoveries.get_or_create_owned(&Recovery { outcome });
         Self {
+            resumptions: Counter::default(),
+            recovered_all: recovery("complete"),
+            recovered_with_gap: recovery("gap"),
+            recovered_nothing: recovery("failed"),
+            recoveries,
             replies: Counter::default(),
             message_seconds: Histogram::new(MESSAGE_SECONDS),
             lagging: state("lagging"),
@@ -57,6 +78,8 @@ impl Default for ClientMetrics {
 
 impl ClientMetrics {
     pub(super) fn register(&self, own: &mut Registry) {
+        own.register("resumptions", "Requests and handshakes that went on from a position", self.resumptions.clone());
+        own.register("recoveries", "Topics gone on with from a position, by what was missing", self.recoveries.clone());
         own.register("replies", "Answers and notices of the server itself", self.replies.clone());
         own.register("message_seconds", "Time that a client's message kept its thread", self.message_seconds.clone());
         own.register("subscriptions_behind", "Subscriptions that are not at their topic's head, by state", self.behind.clone());
