@@ -1,4 +1,4 @@
-//! What the browser test needs and a fresh machine may lack: a browser, and the library that drives it.
+//! What the last stages need and a fresh machine may lack: a browser, the library that drives it, and Prometheus.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -36,6 +36,39 @@ pub fn browser() -> anyhow::Result<PathBuf> {
     apt_get(&["update"])?;
     apt_get(&["install", "-y", "--no-install-recommends", "chromium"])?;
     find(&BROWSERS).context("the package chromium was installed, but there is no such program on the PATH")
+}
+
+/// Prometheus and its tool.
+pub struct Prometheus {
+    /// The server.
+    pub prometheus: PathBuf,
+    /// Checks rules, asks the server.
+    pub promtool: PathBuf,
+}
+
+/// Prometheus as it is installed, or unpacked from its Debian package into the target folder: nothing is started by it, and no right is needed.
+///
+/// # Errors
+/// If there is none and no `apt-get`, or the package cannot be fetched.
+pub fn prometheus(repository: &Repository) -> anyhow::Result<Prometheus> {
+    if let (Some(prometheus), Some(promtool)) = (find(&["prometheus"]), find(&["promtool"])) {
+        return Ok(Prometheus { prometheus, promtool });
+    }
+    let folder = repository.target.join("prometheus");
+    let bin = folder.join("usr/bin");
+    let found = Prometheus { prometheus: bin.join("prometheus"), promtool: bin.join("promtool") };
+    if !found.promtool.is_file() {
+        ensure!(installed("apt-get") && installed("dpkg-deb"), "there is no Prometheus, and no apt-get to fetch it with");
+        println!("no Prometheus found: fetching the Debian package prometheus into {}", folder.display());
+        std::fs::create_dir_all(&folder)?;
+        shown(Command::new("apt-get").args(["download", "prometheus"]).current_dir(&folder))?;
+        let entries = std::fs::read_dir(&folder)?.filter_map(Result::ok).map(|entry| entry.path());
+        let package = entries.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "deb"));
+        let package = package.context("apt-get has downloaded nothing")?;
+        shown(Command::new("dpkg-deb").arg("-x").arg(&package).arg(&folder))?;
+        std::fs::remove_file(package)?;
+    }
+    Ok(found)
 }
 
 /// The packages of a folder with a `package-lock.json`, installed if they are not, or not these.

@@ -10,6 +10,7 @@ mod docs;
 mod fuzz;
 mod install;
 mod process;
+mod prometheus;
 mod repository;
 mod stage;
 mod tally;

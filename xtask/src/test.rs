@@ -14,6 +14,7 @@ use crate::autobahn;
 use crate::demo::{Demo, Options};
 use crate::install;
 use crate::process::{Group, INTERRUPTED_CODE, hear_interrupts, installed, interrupted};
+use crate::prometheus;
 use crate::repository::Repository;
 use crate::stage::{Outcome, Run};
 use crate::tally::Tally;
@@ -31,10 +32,12 @@ Runs everything that a change must pass, in these stages:
   tests       all tests, with cargo nextest if it is installed
   doc-tests   the examples in the documentation
   autobahn    363 cases of the Autobahn test suite against the frame code (needs CPython 2.7, else it is not run)
+  prometheus  the dashboard's queries and the alert rules against a real Prometheus
   browser     a real browser loses its network while an agent works, and shows everything once, in order
 
-What the last two need and is missing gets installed: chromium by apt-get, Node packages by npm, the suite by pip. The last line
-is `N passed, N failed` over all stages; the exit code is 0 if nothing failed, 1 if something did, 130 after Ctrl-C.
+What the last three need and is missing gets installed: the suite by pip, Prometheus (into target) and chromium by apt-get, Node
+packages by npm. The last line is `N passed, N failed` over all stages; the exit code is 0 if nothing failed, 1 if something did, 130
+after Ctrl-C.
 ";
 
 const CHECK_HELP: &str = "\
@@ -43,7 +46,7 @@ cargo xtask check
 Formatting, tidy and clippy: the stages of `cargo xtask test` that need no build. Run it before a commit.
 ";
 
-const STAGES: [&str; 8] = ["fmt", "tidy", "clippy", "build", "tests", "doc-tests", "autobahn", "browser"];
+const STAGES: [&str; 9] = ["fmt", "tidy", "clippy", "build", "tests", "doc-tests", "autobahn", "prometheus", "browser"];
 /// A cold build on two slow cores takes a quarter of this.
 const BUILD_PATIENCE: Duration = Duration::from_secs(40 * 60);
 /// Tests print as they go; the longest single one takes well under a minute, compilation not counted.
@@ -61,8 +64,8 @@ const BROWSER: &str = "crates/harness/tests/browser";
 pub fn run(repository: &Repository, arguments: &[String]) -> anyhow::Result<ExitCode> {
     let only = match arguments {
         [] => Vec::new(),
-        // These two start programs, which must be those of this source.
-        [flag, stage] if flag == "--only" && ["autobahn", "browser"].contains(&stage.as_str()) => {
+        // These start programs, which must be those of this source.
+        [flag, stage] if flag == "--only" && ["autobahn", "prometheus", "browser"].contains(&stage.as_str()) => {
             vec!["build".to_owned(), stage.clone()]
         }
         [flag, stage] if flag == "--only" && STAGES.contains(&stage.as_str()) => vec![stage.clone()],
@@ -81,9 +84,10 @@ pub fn run(repository: &Repository, arguments: &[String]) -> anyhow::Result<Exit
         run.stage("tests", || tests(repository));
         run.stage("doc-tests", || counted(repository.cargo().args(["test", "--workspace", "--doc", "--no-fail-fast"])));
         run.stage("autobahn", || conformance(repository));
+        run.stage("prometheus", || prometheus::run(repository, &Scratch::new(repository, "prometheus")?.0));
         run.stage("browser", || browser(repository));
     } else {
-        for stage in ["tests", "doc-tests", "autobahn", "browser"] {
+        for stage in ["tests", "doc-tests", "autobahn", "prometheus", "browser"] {
             run.skip(stage, "the build failed");
         }
     }
