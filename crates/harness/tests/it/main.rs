@@ -11,6 +11,7 @@ mod compression;
 mod cors;
 mod crash;
 mod crowd;
+mod dashboards;
 mod dead_letters;
 mod doors_agree;
 mod draining;
