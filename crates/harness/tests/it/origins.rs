@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use towline::config::Environment;
-use towline_harness::{Gateway, PAGE, PATIENCE};
+use towline_harness::{Gateway, Handshake, PAGE, PATIENCE};
 
 async fn production() -> Gateway {
     Gateway::builder()
@@ -45,7 +45,8 @@ async fn every_door_refuses_a_page_that_is_not_named_before_anything_else() {
     let gateway = production().await;
     let token = gateway.token("alice").mint();
     for origin in ATTACKS {
-        for handshake in [gateway.native(), gateway.feed("alice")] {
+        let (hub, unified) = (Handshake::new(gateway.address(), "/api/ws"), Handshake::new(gateway.address(), "/ws"));
+        for handshake in [gateway.native(), gateway.feed("alice"), hub, unified] {
             let refused = handshake.clone().token(&token).origin(origin).try_open().await.err();
             let refused = refused.unwrap_or_else(|| panic!("{origin} was let in"));
             assert_eq!(refused.status, 403, "{origin}");
@@ -58,7 +59,7 @@ async fn every_door_refuses_a_page_that_is_not_named_before_anything_else() {
     // Without a good token it is the same: the page is judged first, and learns nothing about tokens.
     let refused = gateway.native().token("bad").origin("https://evil.test").try_open().await.err().unwrap();
     assert!(refused.status == 403 && refused.body.contains("ORIGIN_NOT_ALLOWED"));
-    assert_eq!(gateway.metric("towline_refused_total{reason=\"origin\"}").await, (ATTACKS.len() * 3 + 1) as f64);
+    assert_eq!(gateway.metric("towline_refused_total{reason=\"origin\"}").await, (ATTACKS.len() * 5 + 1) as f64);
     assert_eq!(gateway.server().shared().metrics.ws_connected.get(), 0);
     gateway.expect_idle().await;
 }
@@ -70,6 +71,9 @@ async fn named_pages_and_programs_without_a_page_are_let_in() {
     let token = gateway.token("alice").mint();
     for origin in [PAGE, "https://APP.example.com", "https://app.example.com:443", "https://one.tenants.example.com"] {
         gateway.native().token(&token).origin(origin).open().await.expect("welcome", PATIENCE).await;
+        for path in ["/api/ws", "/ws"] {
+            Handshake::new(gateway.address(), path).token(&token).origin(origin).open().await.close().await;
+        }
         let mut feed = gateway.feed("alice").token(&token).origin(origin).open().await;
         gateway.publish("user:alice", "x", json!({})).await;
         feed.expect("x", PATIENCE).await;
