@@ -11,6 +11,7 @@ mod memory_files;
 pub mod origin;
 pub mod protocol;
 pub mod recovery;
+pub mod webhook;
 pub mod websocket;
 
 /// A fuzz target. Takes any bytes; panics only on a bug.
@@ -40,4 +41,5 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("checkpoint", log::checkpoint),
     ("segment_header", log::segment_header),
     ("recovery", recovery::recovery),
+    ("retry_after", webhook::retry_after),
 ];
