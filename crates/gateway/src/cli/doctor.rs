@@ -299,6 +299,22 @@ mod tests {
     }
 
     #[test]
+    fn a_webhooks_target_is_looked_at_and_gets_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut config = Config::default();
+        config.webhook.url = Some(format!("http://{}/hook", listener.local_addr().unwrap()));
+        config.webhook.secrets = vec!["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into()];
+        let refused = webhook(&config, &Clock::system()).unwrap();
+        assert!(refused.level == Level::Fail && refused.text.contains("allow_internal"), "{}", refused.text);
+        config.webhook.allow_internal = true;
+        // Whoever listens there is gone.
+        drop(listener);
+        let away = webhook(&config, &Clock::system()).unwrap();
+        assert!(away.level == Level::Warn && away.text.starts_with("127.0.0.1: "), "{}", away.text);
+        assert!(webhook(&Config::default(), &Clock::system()).is_none());
+    }
+
+    #[test]
     fn a_taken_port_fails_and_says_how_to_find_who_has_it() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let config = Config { listen: taken.local_addr().unwrap(), ..Config::default() };

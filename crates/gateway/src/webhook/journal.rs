@@ -120,3 +120,74 @@ impl Journal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use towline_protocol::{Epoch, Position};
+
+    use super::*;
+    use crate::webhook::message::Message;
+    use crate::webhook::progress::Saved;
+    use crate::webhook::verdict::Reason;
+
+    const NOW: Duration = Duration::from_secs(100);
+
+    fn dead(offset: Offset, bytes: usize) -> Entry {
+        let position = Position { epoch: Epoch(1), offset };
+        let body = Bytes::from(format!("\"{}\"", "x".repeat(bytes)));
+        let id: Box<str> = format!("m{offset}").into();
+        let message = Message { id: id.clone(), kind: "x".into(), user: "u".into(), position, taken_ms: 0, round: 0, body };
+        let event = letter::letter(&message, Reason::Refused, 5, None, None);
+        Entry::Dead { user: None, sender: "u".into(), work: Work::Message(offset), webhook_id: id, event }
+    }
+
+    fn read(offsets: std::ops::RangeInclusive<Offset>) -> Progress {
+        let mut progress = Progress::starting_after(Position::start_of(Epoch(1)));
+        for offset in offsets {
+            progress.read(offset, 0);
+        }
+        progress
+    }
+
+    /// The ids of an append's dead letters, and the position that it keeps.
+    fn append(events: &[NewEvent]) -> (Vec<&str>, Offset) {
+        let (cursor, letters) = events.split_last().unwrap();
+        let saved: Saved = serde_json::from_slice(&cursor.data).unwrap();
+        (letters.iter().map(|letter| &*letter.id).collect(), saved.committed.offset)
+    }
+
+    // proves: C9
+    #[test]
+    fn progress_is_never_written_without_the_dead_letters_that_it_no_longer_waits_for() {
+        let (mut journal, mut progress) = (Journal::default(), read(1..=3));
+        progress.finish(1);
+        journal.push(dead(2, 10));
+        let events = journal.next(NOW, &mut progress).unwrap();
+        assert_eq!(append(&events), (vec!["m2.0"], 2));
+        assert!(journal.next(NOW, &mut progress).is_none(), "one append at a time");
+        journal.refused(NOW);
+        assert!(journal.next(NOW, &mut progress).is_none(), "not at once again");
+        progress.finish(3);
+        let events = journal.next(NOW + REFUSED_PAUSE, &mut progress).unwrap();
+        assert_eq!(append(&events), (vec!["m2.0"], 3));
+        assert_eq!(journal.written(NOW).len(), 1);
+        assert!(journal.is_settled() && journal.next(NOW + INTERVAL, &mut progress).is_none());
+    }
+
+    #[test]
+    fn an_append_is_bounded_and_what_is_behind_it_is_still_waited_for() {
+        let (mut journal, mut progress) = (Journal::default(), read(1..=3));
+        for offset in 1..=3 {
+            journal.push(dead(offset, BATCH_BYTES_MAX / 2));
+        }
+        let events = journal.next(NOW, &mut progress).unwrap();
+        assert_eq!(append(&events), (vec!["m1.0"], 1));
+        journal.refused(NOW);
+        let events = journal.next(NOW + REFUSED_PAUSE, &mut progress).unwrap();
+        assert_eq!(append(&events), (vec!["m1.0"], 1), "the same ones again");
+        journal.written(NOW);
+        let events = journal.next(NOW + INTERVAL, &mut progress).unwrap();
+        assert_eq!(append(&events), (vec!["m2.0"], 2));
+    }
+}

@@ -187,7 +187,9 @@ impl Engine {
     }
 
     fn pause(&self, now: Duration) -> Duration {
-        let wakes = [self.schedule.wake_at(), self.journal.due_at()];
+        // While the target wants nothing, nobody's time comes.
+        let retry = if self.gone { None } else { self.schedule.wake_at() };
+        let wakes = [retry, self.journal.due_at()];
         let next = wakes.into_iter().flatten().min().map_or(TICK, |at| at.saturating_sub(now));
         // Never zero: what is due and finds no place yet must not spin.
         next.clamp(Duration::from_millis(1), TICK)
