@@ -28,5 +28,7 @@ pub fn features(config: &Config) -> Features {
         rooms_supported: true,
         durable_messages: true,
         token_refresh_supported: true,
+        binary_supported: true,
+        compression_supported: config.sockets.compression,
     }
 }

@@ -7,6 +7,7 @@ pub mod codes;
 pub mod cursor;
 pub mod dialect;
 pub mod event;
+pub mod inbox_message;
 pub mod message;
 pub mod msgpack;
 pub mod position;
@@ -16,9 +17,10 @@ pub mod topic;
 pub use codes::{AfterClose, CloseCode, ErrorCode};
 pub use dialect::{Dialect, Stamp};
 pub use event::{EventLimits, EventView, NewEvent, PublishItem, Refusal, Severity};
+pub use inbox_message::InboxMessage;
 pub use message::{
-    Asked, ClientMessage, ClientRequest, Decline, ErrorBody, GapCause, GapNotice, InboxMessage, PublishResult, ServerMessage,
-    StartRequest, StoredAt, TopicRequest,
+    Asked, ClientMessage, ClientRequest, Decline, ErrorBody, GapCause, GapNotice, PublishResult, ServerMessage, StartRequest,
+    StoredAt, TopicRequest,
 };
 pub use position::{Epoch, Offset, Position};
 pub use topic::{TopicName, TopicPattern};

@@ -2,13 +2,11 @@
 
 use std::borrow::Cow;
 
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use serde_json::error::Category;
-use serde_json::value::RawValue;
 
 use crate::codes::ErrorCode;
-use crate::event::{PublishItem, Refusal};
+use crate::event::PublishItem;
+use crate::inbox_message::InboxMessage;
 use crate::position::{Epoch, Offset, Position};
 
 /// A client's message after decoding, whatever door it came through.
@@ -37,58 +35,6 @@ pub enum ClientMessage<'a> {
     Pong(Option<LastSeen>),
     /// A fresh token for this connection.
     Auth(Cow<'a, str>),
-}
-
-/// What a user says to the application: kept in the user's inbox, and handed on from there.
-#[derive(Debug, Clone)]
-pub struct InboxMessage<'a> {
-    /// Its type, such as `user_message`, not yet checked.
-    pub kind: Cow<'a, str>,
-    /// The user's own id of it: the same id within the dedup window is stored once. A UUIDv7 if left out.
-    pub id: Option<Cow<'a, str>>,
-    /// Which conversation it belongs to.
-    pub thread_id: Option<Cow<'a, str>>,
-    /// Ties it to what the application answers.
-    pub correlation_id: Option<Cow<'a, str>>,
-    /// Its content, any JSON value; `{}` if left out.
-    pub payload: Option<&'a RawValue>,
-    /// Bytes of the whole message as it was sent.
-    pub bytes: usize,
-}
-
-impl<'a> InboxMessage<'a> {
-    /// Reads a message as the native door and REST have it: an object with `type`, and `id`, `thread_id`, `correlation_id`, `data`.
-    /// `bytes` is how large the whole was that it came in.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn read(json: &'a str, bytes: usize) -> Result<Self, Refusal> {
-        #[derive(Deserialize)]
-        struct Members<'a> {
-            #[serde(borrow, rename = "type")]
-            kind: Cow<'a, str>,
-            #[serde(borrow, default)]
-            id: Option<Cow<'a, str>>,
-            #[serde(borrow, default)]
-            thread_id: Option<Cow<'a, str>>,
-            #[serde(borrow, default)]
-            correlation_id: Option<Cow<'a, str>>,
-            #[serde(borrow, default)]
-            data: Option<&'a RawValue>,
-        }
-        // serde would also read an array as a struct.
-        if !json.trim_start().starts_with('{') {
-            serde_json::from_str::<IgnoredAny>(json)
-                .map_err(|error| Refusal::new(ErrorCode::JsonParse, format!("not JSON: {error}")))?;
-            return Err(Refusal::new(ErrorCode::InvalidFormat, "a message must be a JSON object with `type`"));
-        }
-        let Members { kind, id, thread_id, correlation_id, data } =
-            serde_json::from_str(json).map_err(|error| match error.classify() {
-                Category::Data => Refusal::new(ErrorCode::InvalidFormat, error.to_string()),
-                _ => Refusal::new(ErrorCode::JsonParse, format!("not JSON: {error}")),
-            })?;
-        Ok(Self { kind, id, thread_id, correlation_id, payload: data, bytes })
-    }
 }
 
 /// What a request asked, where that changes how its refusal looks.
@@ -317,6 +263,10 @@ pub struct Features {
     pub durable_messages: bool,
     /// A token can be renewed on the open connection.
     pub token_refresh_supported: bool,
+    /// The native protocol is spoken in MessagePack too.
+    pub binary_supported: bool,
+    /// Frames are compressed for clients that agree to it.
+    pub compression_supported: bool,
 }
 
 /// A topic that is followed now.

@@ -6,7 +6,7 @@ use towline_protocol::{InboxMessage, ServerMessage};
 use towline_sockets::Io;
 
 use super::gate::Gate;
-use super::requests::Wanted;
+use super::publishing::Wanted;
 use super::session::Session;
 use crate::inbox::{self, Sender};
 

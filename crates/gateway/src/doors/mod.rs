@@ -17,6 +17,7 @@ mod joining;
 mod local_topics;
 mod messages;
 mod places;
+mod publishing;
 mod recheck;
 mod requests;
 mod session;

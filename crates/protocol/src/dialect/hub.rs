@@ -10,8 +10,9 @@ use serde_json::value::RawValue;
 
 use super::{Stamp, incoming, native};
 use crate::codes::ErrorCode;
+use crate::inbox_message::InboxMessage;
 use crate::message::{
-    Asked, ClientMessage, ClientRequest, Decline, ErrorBody, InboxMessage, LastSeen, ServerMessage, Subscribed, TopicRefusal,
+    Asked, ClientMessage, ClientRequest, Decline, ErrorBody, LastSeen, ServerMessage, Subscribed, TopicRefusal,
 };
 
 /// Everything that a message may have, at its top or in its `data`.

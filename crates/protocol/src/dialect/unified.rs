@@ -10,7 +10,8 @@ use serde_json::value::RawValue;
 use super::{Stamp, incoming, native, unified_error};
 use crate::codes::ErrorCode;
 use crate::event::{EVENT_TYPE_BYTES_MAX, EventView, is_label};
-use crate::message::{ClientMessage, ClientRequest, Decline, InboxMessage, ServerMessage};
+use crate::inbox_message::InboxMessage;
+use crate::message::{ClientMessage, ClientRequest, Decline, ServerMessage};
 use crate::timestamp::write_seconds;
 
 /// What only the server, its agents and other doors say. Taken from a client, it would look to the application as if they had said it.
