@@ -1,10 +1,14 @@
 //! Keys of operators: for the admin interface alone. They open no door and publish nothing by themselves.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use aws_lc_rs::digest::SHA256_OUTPUT_LEN;
 use subtle::ConstantTimeEq;
+use towline_protocol::TopicPattern;
 
+use crate::grant::Grants;
+use crate::identity::{Identity, IdentityKind};
 use crate::secret::Secret;
 use crate::service_key::sha256;
 
@@ -29,6 +33,25 @@ pub struct AdminKey {
     pub fingerprint: String,
     /// What it may do.
     pub role: AdminRole,
+}
+
+impl AdminKey {
+    /// The identity under which its holder publishes: like a service that may do everything.
+    #[must_use]
+    pub fn identity(&self) -> Arc<Identity> {
+        let all: Vec<_> = TopicPattern::new("*").into_iter().collect();
+        Arc::new(Identity {
+            subject: self.name.as_str().into(),
+            org: None,
+            kind: IdentityKind::Service,
+            expires_at_ms: None,
+            token_id: None,
+            issued_at_ms: None,
+            signed_by: None,
+            grants: Arc::new(Grants::from_patterns(&all, &all)),
+            added: None,
+        })
+    }
 }
 
 /// All admin keys, ready for comparison: digests, so that neither content nor length of a key shows in the time taken.

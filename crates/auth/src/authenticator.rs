@@ -219,22 +219,6 @@ impl Authenticator {
         }))
     }
 
-    /// The identity of an operator who publishes a test event: like a service that may do everything. The caller has checked who asks.
-    #[must_use]
-    pub fn operator_identity(&self, name: &str) -> Arc<Identity> {
-        Arc::new(Identity {
-            subject: name.into(),
-            org: None,
-            kind: IdentityKind::Service,
-            expires_at_ms: None,
-            token_id: None,
-            issued_at_ms: None,
-            signed_by: None,
-            grants: Arc::clone(&self.0.everything),
-            added: None,
-        })
-    }
-
     /// The identity of a service that proved its name by a certificate. It may watch and publish everything, as one with a service key.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ pub(super) async fn publish(State(shared): State<Arc<Shared>>, request: Request)
     let bytes_max = body::declared_bytes(&parts.headers, rest.body_bytes_max)?;
     let _reserved = shared.reserve_publish_bytes(bytes_max)?;
     let body = body::collect(body, bytes_max, rest.body_timeout, rest.request_timeout).await?;
-    let identity = shared.auth.operator_identity(&admin.key.name);
+    let identity = admin.key.identity();
     let prepared = prepare(&identity, items::of(&body, 1)?.into_iter(), &shared.config.events.limits());
     let results = within(&shared, shared.store(prepared, false)).await?;
     let outcome = match results.first() {
