@@ -28,7 +28,7 @@ pub fn run(bench: &Bench) -> Outcome {
         "Encodings and compression",
         &[
             "1,000 subscribers of one topic, one publisher over WebSocket, events of an agent's step with about 280 bytes of data. One event in flight, and bursts of 32 with one write for all. A server for each encoding, `sockets.compression` on in those that compress, the other settings as they are by default.",
-            "Bytes are what a subscriber's socket receives, frame headers included. Every delivery is inflated where it is compressed, and its number checked. CPU is the server's: encoding and compressing once, delivering a thousand times, and the publisher's share.",
+            "Bytes are what a subscriber's socket receives, frame headers included. Every delivery's number is checked; a compressed payload is inflated by the loader once for all who get the same bytes, so that the loader's own work does not weigh on what is measured. CPU is the server's: encoding and compressing once, delivering a thousand times, and the publisher's share.",
             "Five repetitions of 3 s, interleaved, after a warm-up of half a second.",
         ],
         &["Other events have other ratios: a short one gains little, a long one with repetitions much more."],
