@@ -18,6 +18,14 @@ const SLOWER_MAX: f64 = 1.5;
 /// …and nobody notices a delay below this, whatever its ratio.
 const UNNOTICED: Duration = Duration::from_millis(5);
 
+/// What can be attacked is switched on. Limits per address are off, as they are for this machine by default: who has enough addresses does
+/// not meet them.
+const ENVIRONMENT: &[(&str, &str)] = &[
+    ("TOWLINE_SOCKETS_COMPRESSION", "true"),
+    ("TOWLINE_USERS_MESSAGES_PER_MINUTE_MAX", "600"),
+    ("TOWLINE_USERS_CONNECTIONS_MAX", "20"),
+];
+
 /// How long, how many.
 #[derive(Debug)]
 pub struct Settings {
@@ -30,7 +38,7 @@ pub struct Settings {
 /// Runs all of it and prints what was found. True if everything holds.
 pub async fn run(settings: &Settings) -> anyhow::Result<bool> {
     let clock = Clock::system();
-    let server = Binary::start(&[]).await;
+    let server = Binary::start(ENVIRONMENT).await;
     println!("{} honest clients, quiet for {:?}", settings.honest, settings.quiet);
     let quiet = phase(&server, &clock, settings.honest, settings.quiet, None).await;
     let mut memory = Memory::begin(&server);
@@ -38,6 +46,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<bool> {
     println!("under attack for {:?}", settings.attacked);
     let mut attackers = start_attackers(&server, &settings.only)?;
     let attacked = phase(&server, &clock, settings.honest, settings.attacked, Some(&mut memory)).await;
+    let gave_up = attackers.try_wait()?.is_some();
     let done = end_attackers(&mut attackers).await?;
 
     println!("afterwards");
@@ -63,6 +72,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<bool> {
     }
     verdict.holds(slow.is_none(), &format!("the honest wait at most {SLOWER_MAX} times as long {}", slow.unwrap_or_default()));
     verdict.holds(memory.returned(), "the server's memory is back at its level");
+    verdict.holds(!gave_up, "no attack got what it wanted");
     verdict.holds(connections == 0, &format!("no connection of an attacker is left ({connections})"));
     Ok(verdict.good)
 }

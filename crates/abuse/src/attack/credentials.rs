@@ -31,13 +31,30 @@ pub async fn bad_tokens(target: Target) {
     .await;
 }
 
-/// Tickets that were guessed.
+/// Tickets that were guessed, and one that was stolen: ten use it at once.
 pub async fn tickets(target: Target) {
     by_many(target, 4, |target, number| async move {
         let guess: String = (0..43).map(|_| fastrand::alphanumeric()).collect();
-        let Some(mut line) = target.line(number).await else { return };
-        let _ = line.upgrade(&format!("/ws?ticket={guess}"), "Sec-WebSocket-Protocol: towline.v1\r\n").await;
-        target.did();
+        redeem(&target, number, &guess).await;
+        let token = target.endpoint.token(&format!("mallory-ticket-{number}")).mint();
+        let asking = target.endpoint.http().post(target.endpoint.url("/api/v1/tickets")).bearer_auth(token).body("{}").send();
+        let Ok(answer) = asking.await else { return };
+        let answer: serde_json::Value =
+            answer.text().await.ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        let Some(ticket) = answer["ticket"].as_str() else { return };
+        let mut thieves = tokio::task::JoinSet::new();
+        for _ in 0..10 {
+            let (target, ticket) = (target.clone(), ticket.to_owned());
+            thieves.spawn(async move { redeem(&target, number, &ticket).await });
+        }
+        let winners = thieves.join_all().await.into_iter().filter(|status| *status == Some(101)).count();
+        assert!(winners <= 1, "{winners} redeemed one ticket");
     })
     .await;
+}
+
+async fn redeem(target: &Target, number: u8, ticket: &str) -> Option<u16> {
+    let mut line = target.line(number).await?;
+    target.did();
+    line.upgrade(&format!("/ws?ticket={ticket}"), "Sec-WebSocket-Protocol: towline.v1\r\n").await.ok()
 }

@@ -11,8 +11,8 @@ const SOON: Duration = Duration::from_millis(100);
 
 /// Bytes without sense where frames should be.
 pub async fn garbage(target: Target) {
-    by_many(target, 4, |target, number| async move {
-        let Some(mut line) = target.upgraded(number).await else { return };
+    by_many(target, 6, |target, number| async move {
+        let Some(mut line) = target.upgraded_anywhere(number).await else { return };
         let garbage: Vec<u8> = (0..4096).map(|_| fastrand::u8(..)).collect();
         let _ = line.send(&garbage).await;
         line.read_for(SOON).await;

@@ -34,12 +34,14 @@ pub async fn subscribe_floods(target: Target) {
     .await;
 }
 
-/// Messages to the application and publishes without a right to, as fast as they go.
+/// Messages to the application, some of them as large as they may be, and publishes without a right to, as fast as they go.
 pub async fn message_floods(target: Target) {
     by_many(target, 4, |target, number| async move {
         let Some(mut line) = target.upgraded(number).await else { return };
         let mut flood = text(r#"{"type":"publish","id":"p","data":{"topic":"user:honest-1","type":"x","data":{}}}"#);
         flood.extend(text(r#"{"type":"message","id":"m","data":{"type":"user_message","data":{"content":"hello"}}}"#));
+        let long = "x".repeat(9_000);
+        flood.extend(text(&format!(r#"{{"type":"message","data":{{"type":"user_message","data":{{"content":"{long}"}}}}}}"#)));
         flood.extend(text("{}"));
         for _ in 0..100 {
             if line.send(&flood).await.is_err() || line.read_for(Duration::from_millis(5)).await {
@@ -53,8 +55,8 @@ pub async fn message_floods(target: Target) {
 
 /// JSON that is nested without end, or is none.
 pub async fn deep_json(target: Target) {
-    by_many(target, 2, |target, number| async move {
-        let Some(mut line) = target.upgraded(number).await else { return };
+    by_many(target, 3, |target, number| async move {
+        let Some(mut line) = target.upgraded_anywhere(number).await else { return };
         for nested in ["[".repeat(500_000), format!("{{\"type\":\"publish\",\"data\":{}", "{\"a\":".repeat(100_000))] {
             let _ = line.send(&text(&nested)).await;
             line.read_for(SOON).await;

@@ -108,11 +108,24 @@ impl Target {
         self.upgrade(line, number, "").await
     }
 
-    /// Upgrades a line.
-    async fn upgrade(&self, mut line: Line, number: u8, headers: &str) -> Option<Line> {
+    /// An upgraded line on one of the doors.
+    async fn upgraded_anywhere(&self, number: u8) -> Option<Line> {
+        let line = self.line(number).await?;
+        match number % 3 {
+            0 => self.upgrade(line, number, "").await,
+            1 => self.upgrade_on(line, number, "/api/ws", "").await,
+            _ => self.upgrade_on(line, number, "/ws", "").await,
+        }
+    }
+
+    /// Upgrades a line on the native door.
+    async fn upgrade(&self, line: Line, number: u8, headers: &str) -> Option<Line> {
+        self.upgrade_on(line, number, "/ws", &format!("Sec-WebSocket-Protocol: towline.v1\r\n{headers}")).await
+    }
+
+    async fn upgrade_on(&self, mut line: Line, number: u8, path: &str, headers: &str) -> Option<Line> {
         let token = self.endpoint.token(&format!("mallory-{}-{number}", self.house)).topics(["busy"]).mint();
-        let headers = format!("Sec-WebSocket-Protocol: towline.v1\r\nAuthorization: Bearer {token}\r\n{headers}");
-        match line.upgrade("/ws", &headers).await {
+        match line.upgrade(path, &format!("Authorization: Bearer {token}\r\n{headers}")).await {
             Ok(101) => Some(line),
             // Turned away: what an attacker deserves.
             _ => {
@@ -152,5 +165,8 @@ where
             }
         });
     }
-    attackers.join_all().await;
+    // A panic is something that the server let happen: it ends the attack, and with it the campaign.
+    if attackers.join_next().await.is_some_and(|ended| ended.is_err()) {
+        std::process::exit(1);
+    }
 }
