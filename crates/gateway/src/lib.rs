@@ -1,6 +1,7 @@
 //! The gateway: configuration, doors, REST, and the wiring between them. The crates below know nothing of HTTP or of each other.
 
 pub mod api;
+mod authorization;
 pub mod config;
 pub mod doors;
 pub mod http;
@@ -21,6 +22,7 @@ pub mod shared;
 pub mod tls;
 pub mod webhook;
 
+pub use authorization::Publisher;
 pub use config::Config;
 pub use metrics::Metrics;
 pub use server::{Server, StartError};

@@ -2,14 +2,16 @@
 //!
 //! It knows no HTTP and no frames. The two steps are apart because the first borrows the request's text and the second outlives it.
 
+mod undecided;
+
 use std::future::Future;
 use std::sync::Arc;
 
-use towline_auth::Identity;
 use towline_log::{AppendError, Appended};
 use towline_protocol::message::StoredAt;
 use towline_protocol::{ErrorBody, ErrorCode, EventLimits, NewEvent, PublishItem, PublishResult, Refusal, TopicName};
 
+use crate::authorization::{Publisher, Right};
 use crate::runs::{Runs, Speaker, Tag, Taken};
 
 /// Items that were looked at: those that may be appended, and why the others may not.
@@ -20,6 +22,8 @@ pub struct Prepared {
     slots: Vec<Slot>,
     /// Which of `events` belong to runs. Most belong to none and cost nothing.
     tags: Vec<Tag>,
+    /// Which of `events` nobody has decided about yet, in their order.
+    undecided: Vec<usize>,
     /// Who publishes, once it matters.
     speaker: Option<Arc<Speaker>>,
 }
@@ -63,18 +67,21 @@ impl Prepared {
     }
 
     /// Adds an item that could not be read, or the next one after those already prepared.
-    pub fn push(&mut self, identity: &Identity, item: Result<PublishItem<'_>, Refusal>, limits: &EventLimits) {
+    pub fn push(&mut self, publisher: Publisher<'_>, item: Result<PublishItem<'_>, Refusal>, limits: &EventLimits) {
         let given = item.as_ref().ok().and_then(|item| item.id.as_deref()).map(shown_id);
-        match item.and_then(|item| Ok((check(identity, &item, limits)?, item))) {
-            Ok((event, item)) => {
+        match item.and_then(|item| Ok((check(publisher, &item, limits)?, item))) {
+            Ok(((event, decided), item)) => {
                 if let Some(run_id) = item.run_id {
-                    let speaker = self.speaker.get_or_insert_with(|| Arc::new(Speaker::of(identity)));
+                    let speaker = self.speaker.get_or_insert_with(|| Arc::new(Speaker::of(publisher.identity)));
                     self.tags.push(Tag {
                         at: self.events.len(),
                         run_id: run_id.into(),
                         agent_type: item.agent_type.map(Into::into),
                         by: Arc::clone(speaker),
                     });
+                }
+                if !decided {
+                    self.undecided.push(self.events.len());
                 }
                 self.push_event(event);
             }
@@ -99,22 +106,25 @@ impl Prepared {
 
 /// Checks items and authorises each one's topic.
 pub fn prepare<'a>(
-    identity: &Identity,
+    publisher: Publisher<'_>,
     items: impl Iterator<Item = Result<PublishItem<'a>, Refusal>>,
     limits: &EventLimits,
 ) -> Prepared {
     let mut prepared = Prepared::default();
-    items.for_each(|item| prepared.push(identity, item, limits));
+    items.for_each(|item| prepared.push(publisher, item, limits));
     prepared
 }
 
-fn check(identity: &Identity, item: &PublishItem<'_>, limits: &EventLimits) -> Result<NewEvent, Refusal> {
+/// The event, and whether it is sure that it may be published.
+fn check(publisher: Publisher<'_>, item: &PublishItem<'_>, limits: &EventLimits) -> Result<(NewEvent, bool), Refusal> {
     // The topic first: who may not publish there learns nothing about what else is wrong, and costs nothing more.
     let topic = TopicName::new(&item.topic).map_err(|error| Refusal::new(ErrorCode::InvalidTopic, error.to_string()))?;
-    if !identity.may_publish(&topic) {
+    let right = publisher.right(&topic);
+    if right == Right::Refused {
+        let who = &publisher.identity.subject;
         return Err(Refusal::new(
             ErrorCode::Forbidden,
-            format!("{:?} may not publish to {topic}: it takes a service key or a token with a publish grant", identity.subject),
+            format!("{who:?} may not publish to {topic}: it takes a service key or a token with a publish grant"),
         ));
     }
     if topic.is_gateways_own() {
@@ -123,7 +133,7 @@ fn check(identity: &Identity, item: &PublishItem<'_>, limits: &EventLimits) -> R
             format!("nobody publishes to {topic}: only the server itself writes there"),
         ));
     }
-    NewEvent::accept(item, limits)
+    Ok((NewEvent::accept(item, limits)?, right == Right::Granted))
 }
 
 /// A publisher's id as it is echoed in a refusal: it may be anything, so it is cut.
@@ -136,7 +146,8 @@ fn shown_id(id: &str) -> String {
 ///
 /// The append begins when this function is called, not when the future is first polled, so that calls made one after another are
 /// stored in that order. Dropping the future stops waiting; the events may still be stored.
-pub fn store(runs: &Arc<Runs>, prepared: Prepared, atomic: bool) -> impl Future<Output = Vec<PublishResult>> + Send + use<> {
+pub fn store(runs: &Arc<Runs>, mut prepared: Prepared, atomic: bool) -> impl Future<Output = Vec<PublishResult>> + Send + use<> {
+    prepared.refuse_undecided();
     let held_back = atomic && prepared.events.len() < prepared.slots.len();
     let Prepared { events, mut slots, tags, .. } = prepared;
     let (append, missing) = if held_back {
@@ -167,7 +178,8 @@ pub fn store_together(runs: &Arc<Runs>, requests: Vec<Prepared>) -> impl Future<
     let mut tags = Vec::new();
     let mut lens = Vec::with_capacity(requests.len());
     let mut slots = Vec::with_capacity(requests.iter().map(Prepared::len).sum());
-    for request in requests {
+    for mut request in requests {
+        request.refuse_undecided();
         tags.extend(request.tags.into_iter().map(|tag| Tag { at: tag.at + together.len(), ..tag }));
         together.extend(request.events);
         lens.push(request.slots.len());
@@ -281,7 +293,7 @@ mod tests {
     use crate::config::RunSettings;
     use parking_lot::Mutex;
     use std::time::Duration;
-    use towline_auth::{AuthConfig, AuthMode, Authenticator};
+    use towline_auth::{AuthConfig, AuthMode, Authenticator, Identity};
     use towline_clock::Clock;
     use towline_log::{Bounds, EventLog, Follower, Health, LogFuture, LogStats, Page, Read, ReadError};
     use towline_protocol::{Epoch, Position};
@@ -347,7 +359,7 @@ mod tests {
         let mut prepared = Prepared::default();
         for text in items {
             let item = serde_json::from_str(text).map_err(|error| Refusal::new(ErrorCode::InvalidFormat, error.to_string()));
-            prepared.push(&identity, item, &EventLimits::default());
+            prepared.push(Publisher::undelegated(&identity), item, &EventLimits::default());
         }
         prepared
     }

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use towline_auth::{AdminKeys, AuthConfigError, Authenticator, Identity, Tickets};
+use towline_auth::{AdminKeys, AuthConfigError, Authenticator, Delegation, Identity, Tickets};
 use towline_clock::Clock;
 use towline_log::{EventLog, Health};
 use towline_protocol::{ErrorCode, PublishResult, TopicName};
@@ -37,6 +37,8 @@ pub struct Shared {
     pub runs: Arc<Runs>,
     /// Who may.
     pub auth: Authenticator,
+    /// The application, where it decides who may do what.
+    pub delegation: Option<Delegation>,
     /// One-time tickets that are out.
     pub tickets: Tickets,
     /// Writes down which credentials were ended before their time.
@@ -73,6 +75,8 @@ impl Shared {
     pub fn new(config: Config, clock: Clock, log: Arc<dyn EventLog>) -> Result<Arc<Self>, AuthConfigError> {
         let auth = Authenticator::new(auth_config(&config), clock.clone())?;
         let runs = Runs::new(&config.runs, config.log.dedup_window, clock.clone(), Arc::clone(&log));
+        let asked = config.authorization.delegation();
+        let delegation = asked.map(|asked| Delegation::new(asked, clock.clone())).transpose()?;
         Ok(Arc::new(Self {
             runs,
             publish_kib: Arc::new(Semaphore::new(config.rest.publish_bytes_max >> 10)),
@@ -82,6 +86,7 @@ impl Shared {
             origins: OriginPolicy::new(config.environment, &config.origins),
             limits: Limits::new(&config),
             proxies: config.proxies.trusted_proxies(),
+            delegation,
             tickets: Tickets::new(config.tickets.policy(), clock.clone()),
             journal: Journal::new(),
             config: Arc::new(config),

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use towline_auth::{
-    ADMIN_KEY_BYTES_MIN, AuthConfig, AuthMode, AuthProblem, Authenticator, IssuerConfig, NameField, SERVICE_KEY_BYTES_MIN,
-    Secret, ServiceKey, SharedSecret, TOKEN_BYTES_MAX,
+    ADMIN_KEY_BYTES_MIN, AuthConfig, AuthMode, AuthProblem, Authenticator, Delegation, IssuerConfig, NameField,
+    SERVICE_KEY_BYTES_MIN, Secret, ServiceKey, SharedSecret, TOKEN_BYTES_MAX,
 };
 use towline_clock::Clock;
 
@@ -44,6 +44,7 @@ pub(super) fn check(
     sockets(config, &mut check);
     sizes(config, &mut check);
     proxies(config, &mut check);
+    delegation(config, &mut check);
     origins(config, &mut check);
     users(config, &check);
     webhook(config, &mut check);
@@ -235,6 +236,29 @@ fn sizes(config: &Config, check: &mut Check<'_>) {
                 "{key} ({bytes}) is smaller than events.data_bytes_max ({data}): the largest events cannot come this way"
             ));
         }
+    }
+}
+
+/// Who says more than the configuration about identities: the application, and trusted proxies.
+fn delegation(config: &Config, check: &mut Check<'_>) {
+    let asked = &config.authorization;
+    if let Some(delegation) = asked.delegation() {
+        if let Err(error) = Delegation::new(delegation, Clock::system()) {
+            for AuthProblem { setting, message } in error.0 {
+                check.problem(&format!("authorization.{setting}"), message);
+            }
+        }
+        if !asked.connect && asked.subscribe.is_empty() && asked.publish.is_empty() {
+            check.warnings.push(
+                "authorization.url is set and nothing is left to it: set authorization.subscribe, .publish or .connect"
+                    .to_owned(),
+            );
+        }
+    } else if asked.connect || !asked.subscribe.is_empty() || !asked.publish.is_empty() {
+        check.problem("authorization.url", "is missing: authorization.subscribe, .publish or .connect leave something to it");
+    }
+    if config.identity_headers.enabled && config.proxies.trusted.is_empty() {
+        check.problem("identity_headers.enabled", "needs proxies.trusted: headers are taken from machines that are named there");
     }
 }
 

@@ -32,8 +32,10 @@ pub use sections::Environment;
 pub use sections::addresses::AddressSettings;
 pub use sections::admin::AdminSettings;
 pub use sections::auth::AuthSettings;
+pub use sections::authorization::AuthorizationSettings;
 pub use sections::drain::DrainSettings;
 pub use sections::events::EventSettings;
+pub use sections::identity_headers::IdentityHeaderSettings;
 pub use sections::log::{LogSettings, TopicRule};
 pub use sections::logging::{LogFormat, LoggingSettings};
 pub use sections::origins::OriginSettings;
@@ -87,6 +89,10 @@ pub struct Config {
     pub publish: PublishSettings,
     /// Limits per address.
     pub addresses: AddressSettings,
+    /// What the application is asked.
+    pub authorization: AuthorizationSettings,
+    /// Identities from trusted proxies.
+    pub identity_headers: IdentityHeaderSettings,
     /// One-time tickets.
     pub tickets: TicketSettings,
     /// Handing messages to the application.
@@ -117,6 +123,8 @@ impl Default for Config {
             users: UserSettings::default(),
             publish: PublishSettings::default(),
             addresses: AddressSettings::default(),
+            authorization: AuthorizationSettings::default(),
+            identity_headers: IdentityHeaderSettings::default(),
             tickets: TicketSettings::default(),
             webhook: WebhookSettings::default(),
             tls: TlsSettings::default(),

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use super::sections::{
-    addresses, admin, auth, drain, events, log, logging, origins, proxies, publish, rest, runs, sockets, tickets, tls, users,
-    webhook,
+    addresses, admin, auth, authorization, drain, events, identity_headers, log, logging, origins, proxies, publish, rest, runs,
+    sockets, tickets, tls, users, webhook,
 };
 use super::setting::Meaning::Same;
 use super::setting::Setting;
@@ -39,6 +39,8 @@ pub fn settings() -> Vec<Setting> {
         users::rows(),
         publish::rows(),
         addresses::rows(),
+        authorization::rows(),
+        identity_headers::rows(),
         tickets::rows(),
         webhook::rows(),
         tls::rows(),

@@ -10,7 +10,7 @@ use towline_protocol::{ErrorCode, StartRequest, TopicName};
 use super::Doors;
 use super::gate::read_failed;
 use super::joining::Joining;
-use super::requests::readable;
+use super::requests::not_refused;
 use super::start;
 use super::ticket::JoinedTopics;
 use crate::http::Failure;
@@ -40,7 +40,7 @@ impl Entry {
         Ok(Self { identity, own: None, asked: None })
     }
 
-    /// The unified door: the user's own topic. Here an application's own check of the user would stand, after the token's.
+    /// The unified door: the user's own topic.
     pub(super) async fn unified(doors: &Doors, parts: &Parts) -> Result<Self, Failure> {
         let params = Params::of(&parts.uri)?;
         let identity = identify(&doors.shared, parts, params.text("user_id")?).await?;
@@ -72,14 +72,16 @@ impl Entry {
             let why = format!("a connection may follow at most {topics_max} topics");
             return Err(Failure::parameter("initial_topics", ErrorCode::TooManyTopics, why));
         }
-        let (mut allowed, mut refused) = (Vec::new(), Vec::new());
+        let (mut named, mut refused): (Vec<(TopicName, ())>, _) = (Vec::new(), Vec::new());
         for name in names {
-            match readable(&doors.shared, &identity, name) {
-                Ok(name) if allowed.contains(&name) => {}
-                Ok(name) => allowed.push(name),
+            match not_refused(&doors.shared, &identity, name) {
+                Ok(name) if named.iter().any(|(other, ())| *other == name) => {}
+                Ok(name) => named.push((name, ())),
                 Err(refusal) => refused.push(refusal),
             }
         }
+        let readable = doors.shared.readable_of(&identity, named, &mut refused).await;
+        let allowed: Vec<TopicName> = readable.into_iter().map(|(name, ())| name).collect();
         // A topic has one cursor: what was asked for by name is answered by name.
         let own = own.filter(|own| !allowed.contains(own));
         let starts = start::per_topic(&params, own.iter().cloned().chain(allowed.iter().cloned()).collect())?;

@@ -16,7 +16,7 @@ use super::door::{self, Door};
 use super::drain::Drain;
 use super::headcount::Headcount;
 use super::local_topics::LocalTopics;
-use super::publishing::{Answer, Publishes};
+use super::publishing::{Answer, Publishes, Wanted};
 use super::recheck::Recheck;
 use super::requests::HISTORY_CHANGED;
 use super::session::{Session, State, Subscription};
@@ -24,6 +24,7 @@ use super::survey::{ClosedRing, Survey};
 use super::tasks::Tasks;
 use super::ticket::{JoinedTopics, Ticket};
 use super::view::ClosedView;
+use crate::publish::Prepared;
 use crate::shared::Shared;
 
 /// One reactor thread's side of the doors.
@@ -69,6 +70,8 @@ pub enum Note {
     Headcount(Headcount),
     /// Which connections ended lately?
     Recall(oneshot::Sender<Vec<ClosedView>>),
+    /// Events of a `publish` that nobody asks about any more.
+    Settled(ConnectionId, Option<Box<str>>, Prepared),
     /// What became of a look at a connection's identity and topics.
     Rechecked(ConnectionId, Recheck),
     /// A user opened one connection too many, and this is the oldest.
@@ -306,6 +309,13 @@ impl Application for Gate {
                     session.awaiting = false;
                     self.authenticated(&mut io, session, correlation_id.as_deref(), result);
                     io.resume();
+                }
+            }
+            Note::Settled(id, correlation_id, prepared) => {
+                if let Some((mut io, session)) = connections.get(id) {
+                    session.awaiting = false;
+                    io.resume();
+                    self.store_soon(&mut io, session, correlation_id.as_deref(), Wanted::Results, prepared);
                 }
             }
             Note::Rechecked(id, recheck) => {

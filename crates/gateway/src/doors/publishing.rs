@@ -1,5 +1,7 @@
 //! What clients publish, and what they say to the application: stored with all that one turn of the worker brings.
 
+use std::sync::Arc;
+
 use towline_auth::Identity;
 use towline_protocol::{ErrorBody, ErrorCode, PublishItem, PublishResult, ServerMessage};
 use towline_sockets::{ConnectionId, Io};
@@ -46,7 +48,7 @@ impl Gate {
         &mut self,
         io: &mut Io<'_>,
         session: &mut Session,
-        identity: &Identity,
+        identity: &Arc<Identity>,
         id: Option<&str>,
         items: Vec<PublishItem<'_>>,
     ) {
@@ -60,8 +62,19 @@ impl Gate {
             // Not counted towards 4429: a publisher with many requests under way learns of its limit by all of their answers.
             return self.say(io, session.door, &ServerMessage::Error(error), id);
         }
-        let prepared = publish::prepare(identity, items.into_iter().map(Ok), &self.shared.config.events.limits());
-        self.store_soon(io, session, id, Wanted::Results, prepared);
+        let publisher = self.shared.publisher(identity);
+        let mut prepared = publish::prepare(publisher, items.into_iter().map(Ok), &self.shared.config.events.limits());
+        if prepared.undecided().is_empty() {
+            return self.store_soon(io, session, id, Wanted::Results, prepared);
+        }
+        session.awaiting = true;
+        io.pause();
+        let (shared, mailbox, connection) = (Arc::clone(&self.shared), self.mailbox.clone(), io.id());
+        let (identity, id) = (Arc::clone(identity), id.map(Box::from));
+        self.runtime.spawn(async move {
+            shared.settle(&identity, &mut prepared).await;
+            mailbox.note(Note::Settled(connection, id, prepared));
+        });
     }
 
     /// Stores with all that this turn brings, and answers then.

@@ -12,12 +12,42 @@ use towline_sockets::Io;
 
 use super::gate::{Gate, Note};
 use super::session::Session;
+use crate::shared::Shared;
+
+/// While the application says nothing, it is asked this often within the interval; then those about whom it says nothing have to go.
+const ATTEMPTS_MAX: u8 = 10;
 
 /// What a look at a connection brought.
 pub struct Recheck {
     /// Who was looked at: a fresh token may have come meanwhile.
+    looked_at: Arc<Identity>,
+    result: Result<Found, AuthError>,
+}
+
+/// Somebody who may be here.
+struct Found {
+    /// The same, with what the application adds now.
     identity: Arc<Identity>,
-    result: Result<(), AuthError>,
+    /// Topics that the application does not allow any more.
+    refused: Vec<TopicName>,
+    /// It said nothing about some.
+    unanswered: bool,
+}
+
+impl Found {
+    async fn look(shared: &Shared, identity: Arc<Identity>, asked: &[TopicName]) -> Result<Self, AuthError> {
+        shared.auth.recheck(&identity).await?;
+        let identity = shared.admit(identity).await?;
+        let (mut refused, mut unanswered) = (Vec::new(), false);
+        for topic in asked {
+            match shared.may_read(&identity, topic).await {
+                Ok(()) => {}
+                Err(error) if error.code == ErrorCode::Forbidden => refused.push(topic.clone()),
+                Err(_) => unanswered = true,
+            }
+        }
+        Ok(Self { identity, refused, unanswered })
+    }
 }
 
 impl Gate {
@@ -44,6 +74,14 @@ impl Gate {
         session.unanswered = 0;
     }
 
+    /// A fresh token may be of another organisation, and what the application said was about the former one.
+    pub(super) fn plan_recheck_of_fresh(&self, session: &mut Session) {
+        self.plan_first_recheck(session);
+        if self.shared.delegation.is_some() {
+            session.recheck_at_s = self.uptime_s_in(Duration::ZERO);
+        }
+    }
+
     fn uptime_s_in(&self, later: Duration) -> u32 {
         (self.shared.clock.uptime() + later).as_secs() as u32
     }
@@ -55,32 +93,65 @@ impl Gate {
         }
         let Some(identity) = session.identity.clone() else { return };
         session.recheck_at_s = self.uptime_s_in(self.shared.config.auth.recheck_interval);
-        let (auth, mailbox, connection) = (self.shared.auth.clone(), self.mailbox.clone(), io.id());
+        let asked: Vec<TopicName> =
+            self.followed(session).map(|(_, name)| name).filter(|name| self.shared.asks_about(&identity, name)).collect();
+        let (shared, mailbox, connection) = (Arc::clone(&self.shared), self.mailbox.clone(), io.id());
         self.runtime.spawn(async move {
-            let result = auth.recheck(&identity).await;
-            mailbox.note(Note::Rechecked(connection, Recheck { identity, result }));
+            let result = Found::look(&shared, Arc::clone(&identity), &asked).await;
+            mailbox.note(Note::Rechecked(connection, Recheck { looked_at: identity, result }));
         });
     }
 
     pub(super) fn rechecked(&mut self, io: &mut Io<'_>, session: &mut Session, recheck: Recheck) {
-        if !session.identity.as_ref().is_some_and(|identity| Arc::ptr_eq(identity, &recheck.identity)) {
+        if !session.identity.as_ref().is_some_and(|identity| Arc::ptr_eq(identity, &recheck.looked_at)) {
             return;
         }
-        if let Err(error) = recheck.result {
+        let (refused, unanswered) = match recheck.result {
+            Ok(Found { identity, refused, unanswered }) => {
+                session.identity = Some(identity);
+                (refused, unanswered)
+            }
+            Err(AuthError::Undecided) => (Vec::new(), true),
+            Err(error) => {
+                self.shared.metrics.access.recheck("closed");
+                return self.close(io, error.close_code(), error.close_reason());
+            }
+        };
+        let mut lost = self.topics_lost(session);
+        lost.extend(self.followed(session).filter(|(_, name)| refused.contains(name)));
+        if unanswered && self.wait_for_the_application(session) {
             self.shared.metrics.access.recheck("closed");
-            return self.close(io, error.close_code(), error.close_reason());
+            return self.close(io, CloseCode::TryLater, AuthError::Undecided.close_reason());
         }
-        let lost = self.topics_lost(session);
-        self.shared.metrics.access.recheck(if lost.is_empty() { "kept" } else { "dropped" });
+        let outcome = match (unanswered, lost.is_empty()) {
+            (true, _) => "unanswered",
+            (false, true) => "kept",
+            (false, false) => "dropped",
+        };
+        self.shared.metrics.access.recheck(outcome);
+        if !unanswered {
+            session.unanswered = 0;
+        }
         self.take_topics(io, session, lost, "you are no longer allowed", None);
     }
 
-    /// What a session follows and its identity does not allow.
+    /// Plans another attempt soon; true if there were enough.
+    fn wait_for_the_application(&self, session: &mut Session) -> bool {
+        session.unanswered += 1;
+        session.recheck_at_s = self.uptime_s_in(self.shared.config.auth.recheck_interval / u32::from(ATTEMPTS_MAX));
+        session.unanswered >= ATTEMPTS_MAX
+    }
+
+    fn followed(&self, session: &Session) -> impl Iterator<Item = (u32, TopicName)> {
+        let named = |number: u32| Some((number, self.topics.get(number)?.name().clone()));
+        session.subscriptions.iter().filter_map(move |subscription| named(subscription.topic))
+    }
+
+    /// What a session follows and its identity does not allow. What the application decides about is not among it.
     pub(super) fn topics_lost(&self, session: &Session) -> Vec<(u32, TopicName)> {
         let Some(identity) = &session.identity else { return Vec::new() };
-        let named = |number: u32| Some((number, self.topics.get(number)?.name().clone()));
-        let followed = session.subscriptions.iter().filter_map(|subscription| named(subscription.topic));
-        followed.filter(|(_, name)| !self.shared.may_subscribe(identity, name)).collect()
+        let lost = |name: &TopicName| !self.shared.asks_about(identity, name) && !self.shared.may_subscribe(identity, name);
+        self.followed(session).filter(|(_, name)| lost(name)).collect()
     }
 
     /// Ends subscriptions that are no longer allowed, and says so.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use towline_auth::{AuthError, Identity};
+use towline_auth::{AuthError, Delegation, Identity};
 use towline_hub::Joined;
 use towline_log::{Gap, GapReason};
 use towline_protocol::event::ATTRIBUTE_BYTES_MAX;
@@ -19,11 +19,13 @@ use super::gate::{Gate, Note, read_failed};
 use super::joining::Joining;
 use super::session::{Session, State, Subscription};
 use super::ticket::JoinedTopics;
+use crate::authorization::Right;
 use crate::offer;
 use crate::shared::Shared;
 
 /// Why a connection is closed whose cursor stands in a history that is no more: whoever resumes is told of the gap.
 pub(super) const HISTORY_CHANGED: &str = "the topic's history changed; reconnect to resume";
+
 impl Gate {
     pub(super) fn welcome(&self, id: ConnectionId, door: &Door, identity: &Identity, topics: Vec<String>) -> ServerMessage {
         let config = &self.shared.config;
@@ -82,7 +84,7 @@ impl Gate {
         &mut self,
         io: &mut Io<'_>,
         session: &mut Session,
-        identity: &Identity,
+        identity: &Arc<Identity>,
         id: Option<&str>,
         topics: Vec<TopicRequest<'_>>,
     ) {
@@ -101,7 +103,7 @@ impl Gate {
             return self.complain_of(Asked::Subscribe, io, session, error.retry_after(wait), id);
         }
         for topic in topics {
-            let name = match readable(&self.shared, identity, &topic.topic) {
+            let name = match not_refused(&self.shared, identity, &topic.topic) {
                 Ok(name) => name,
                 Err(refusal) => {
                     self.shared.metrics.error(refusal.code);
@@ -128,12 +130,12 @@ impl Gate {
         }
         session.awaiting = true;
         io.pause();
-        let (hub, metrics) = (self.hub.clone(), Arc::clone(&self.shared.metrics));
-        let (mailbox, connection) = (self.mailbox.clone(), io.id());
-        let id = id.map(Box::from);
+        let (hub, mailbox, connection) = (self.hub.clone(), self.mailbox.clone(), io.id());
+        let (shared, identity, id) = (Arc::clone(&self.shared), Arc::clone(identity), id.map(Box::from));
         self.runtime.spawn(async move {
+            let accepted = shared.readable_of(&identity, accepted, &mut refused).await;
             let mut joined = Vec::with_capacity(accepted.len());
-            let mut joining = Joining::new(&hub, &metrics);
+            let mut joining = Joining::new(&hub, &shared.metrics);
             for (name, start) in accepted {
                 let result = joining.join(&name, &start).await;
                 joined.push((name, result));
@@ -248,15 +250,19 @@ impl Gate {
     }
 
     fn refresh(&mut self, io: &mut Io<'_>, session: &mut Session, id: Option<&str>, token: &str) {
-        if let Some(result) = self.shared.auth.try_authenticate(token) {
+        let asks = self.shared.delegation.as_ref().is_some_and(Delegation::decides_connections);
+        if !asks && let Some(result) = self.shared.auth.try_authenticate(token) {
             return self.authenticated(io, session, id, result);
         }
         session.awaiting = true;
         io.pause();
-        let (auth, mailbox, connection) = (self.shared.auth.clone(), self.mailbox.clone(), io.id());
+        let (shared, mailbox, connection) = (Arc::clone(&self.shared), self.mailbox.clone(), io.id());
         let (id, token) = (id.map(Box::from), token.to_owned());
         self.runtime.spawn(async move {
-            let result = auth.authenticate(&token).await;
+            let result = match shared.auth.authenticate(&token).await {
+                Ok(identity) => shared.admit(identity).await,
+                Err(error) => Err(error),
+            };
             mailbox.note(Note::Authenticated(connection, id, result));
         });
     }
@@ -287,7 +293,7 @@ impl Gate {
         // It was looked at when the token was judged, and revocations may have been made since.
         session.revocations_seen = 0;
         session.identity = Some(identity);
-        self.plan_first_recheck(session);
+        self.plan_recheck_of_fresh(session);
         let lost = self.topics_lost(session);
         self.take_topics(io, session, lost, "the new token does not allow", id);
     }
@@ -308,15 +314,14 @@ fn needs_token(message: &ClientMessage<'_>) -> Option<Asked> {
     }
 }
 
-/// Whether somebody may follow a topic, in the words of the answer.
-pub(super) fn readable(shared: &Shared, identity: &Identity, topic: &str) -> Result<TopicName, TopicRefusal> {
+/// A topic, unless it is certain already that it may not be followed: the rest is what [`Shared::readable_of`] asks about.
+pub(super) fn not_refused(shared: &Shared, identity: &Identity, topic: &str) -> Result<TopicName, TopicRefusal> {
     let refusal = |code, message: String| TopicRefusal { topic: shown(topic), code, message };
     let name = TopicName::new(topic).map_err(|error| refusal(ErrorCode::InvalidTopic, error.to_string()))?;
-    if shared.may_subscribe(identity, &name) {
-        Ok(name)
-    } else {
-        Err(refusal(ErrorCode::Forbidden, "your token does not allow this topic".into()))
+    if shared.right_to_read(identity, &name) == Right::Refused {
+        return Err(refusal(ErrorCode::Forbidden, "your token does not allow this topic".into()));
     }
+    Ok(name)
 }
 
 fn shown(topic: &str) -> String {

@@ -18,7 +18,7 @@ use super::Doors;
 use super::door::SSE;
 use super::gate::read_failed;
 use super::joining::Joining;
-use super::requests::readable;
+use super::requests::not_refused;
 use super::start;
 use super::ticket::{Admission, Ticket};
 use crate::http::Failure;
@@ -49,8 +49,11 @@ impl Doors {
         self.shared.limits.stream(&identity).inspect_err(|_| self.shared.metrics.limits.refused("user_connections"))?;
         let mut topics = Vec::new();
         for topic in start::topic_list(params.text("topics")?) {
-            let name = readable(&self.shared, &identity, topic)
-                .map_err(|refusal| Failure::new(refusal.code, format!("`topics`: {:?}: {}", refusal.topic, refusal.message)))?;
+            let wrong = |code, topic: &str, why: &str| Failure::new(code, format!("`topics`: {topic:?}: {why}"));
+            let name = not_refused(&self.shared, &identity, topic)
+                .map_err(|refusal| wrong(refusal.code, &refusal.topic, &refusal.message))?;
+            let may = self.shared.may_read(&identity, &name).await;
+            may.map_err(|error| wrong(error.code, topic, &error.message))?;
             if !topics.contains(&name) {
                 topics.push(name);
             }

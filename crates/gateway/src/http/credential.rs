@@ -11,6 +11,7 @@ use towline_auth::{AuthError, AuthMode, Identity, InvalidReason};
 use towline_protocol::{ErrorCode, TopicName};
 
 use super::failure::Failure;
+use super::identity_headers;
 use super::params::Params;
 use crate::server::Accepted;
 use crate::shared::Shared;
@@ -24,18 +25,31 @@ const DEVELOPER: &str = "developer";
 /// # Errors
 /// 401 with a challenge, 503 if the issuer's keys cannot be had, 403 for a foreign page in development mode.
 pub async fn identify(shared: &Shared, parts: &Parts, user_id: Option<&str>) -> Result<Arc<Identity>, Failure> {
-    let found = judge(shared, parts).await;
-    if shared.auth.mode() == AuthMode::Enforced {
-        return found.map_err(|error| refused(shared, error));
-    }
-    require_local(&parts.headers, &parts.uri)?;
+    let found = identity_headers::reconcile(shared, parts, judge(shared, parts).await);
+    let found = if shared.auth.mode() == AuthMode::Enforced {
+        found
+    } else {
+        require_local(&parts.headers, &parts.uri)?;
+        developer(shared, found, user_id)
+    };
+    let admitted = match found {
+        Ok(identity) => shared.admit(identity).await,
+        Err(error) => Err(error),
+    };
+    admitted.map_err(|error| refused(shared, error))
+}
+
+/// Who somebody is where nobody is asked to prove it.
+fn developer(
+    shared: &Shared,
+    found: Result<Arc<Identity>, AuthError>,
+    user_id: Option<&str>,
+) -> Result<Arc<Identity>, AuthError> {
     match found {
+        Err(AuthError::Invalid(InvalidReason::Ticket | InvalidReason::IdentityHeaders)) => found,
         // Front ends send their token also where nobody can check it.
-        Err(AuthError::Missing | AuthError::Invalid(_)) if !carries_ticket(parts) => {
-            let who = user_id.unwrap_or(DEVELOPER);
-            shared.auth.development_identity(who).map_err(|error| refused(shared, error))
-        }
-        other => other.map_err(|error| refused(shared, error)),
+        Err(AuthError::Missing | AuthError::Invalid(_)) => shared.auth.development_identity(user_id.unwrap_or(DEVELOPER)),
+        other => other,
     }
 }
 
@@ -63,9 +77,7 @@ pub(super) async fn identify_for_user(
             "say which user is meant: a service key and development mode have no user of their own",
         ));
     };
-    if !identity.may_subscribe(&topic) {
-        return Err(Failure::new(ErrorCode::Forbidden, format!("{:?} may not read {topic}", identity.subject)));
-    }
+    shared.may_read(&identity, &topic).await?;
     Ok((identity, topic))
 }
 

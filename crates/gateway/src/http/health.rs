@@ -8,6 +8,8 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
+use towline_auth::Delegation;
+
 use crate::shared::Shared;
 
 /// The answer of `/livez` and `/readyz`.
@@ -36,6 +38,7 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     let ready = matches!(shared.log.health(), towline_log::Health::Ready);
     shared.metrics.log_ready.set(i64::from(ready));
     shared.metrics.set_runs(&shared.runs.counts());
-    let text = shared.metrics.scrape(&shared.log.stats(), &shared.auth.key_stats());
+    let asked = shared.delegation.as_ref().map(Delegation::stats).unwrap_or_default();
+    let text = shared.metrics.scrape(&shared.log.stats(), &shared.auth.key_stats(), &asked);
     ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
 }

@@ -41,9 +41,7 @@ pub(super) async fn replay(State(shared): State<Arc<Shared>>, parts: Parts) -> R
         Some(name) => {
             let identity = identify(&shared, &parts, params.text("user_id")?).await?;
             let topic = TopicName::new(name).map_err(|why| Failure::parameter("topic", ErrorCode::InvalidTopic, why))?;
-            if !shared.may_subscribe(&identity, &topic) {
-                return Err(Failure::new(ErrorCode::Forbidden, format!("{:?} may not read {topic}", identity.subject)));
-            }
+            shared.may_read(&identity, &topic).await?;
             topic
         }
     };

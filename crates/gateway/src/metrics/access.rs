@@ -27,6 +27,18 @@ fn count(family: &Family<Outcome, Counter>, outcome: &'static str) {
 
 impl AccessMetrics {
     pub(super) fn register(&self, own: &mut Registry) {
+        // All there from the beginning, so that a dashboard shows zeros and not gaps.
+        for (family, outcomes) in [
+            (
+                &self.tickets,
+                &["issued", "full", "failed", "redeemed", "unknown", "used", "expired", "origin", "ended", "revoked"][..],
+            ),
+            (&self.revoked, &["authentication", "connection"]),
+            (&self.rechecks, &["kept", "dropped", "closed", "unanswered"]),
+            (&self.identity_headers, &["taken", "ignored", "refused"]),
+        ] {
+            outcomes.iter().for_each(|outcome| drop(family.get_or_create(&Outcome { outcome })));
+        }
         own.register("tickets", "One-time tickets by what became of them", self.tickets.clone());
         own.register("revocations", "Revocations in force", self.revocations.clone());
         own.register("revoked", "Revoked credentials by where they were met", self.revoked.clone());

@@ -288,7 +288,11 @@ mod tests {
         metrics.closed(3999);
         metrics.closed(3998);
         metrics.error(ErrorCode::TooLarge);
-        let text = metrics.scrape(&LogStats { appended_total: 7, ..LogStats::default() }, &towline_auth::KeyStats::default());
+        let text = metrics.scrape(
+            &LogStats { appended_total: 7, ..LogStats::default() },
+            &towline_auth::KeyStats::default(),
+            &towline_auth::DelegationStats::default(),
+        );
         for line in [
             "ws_connected_total 1\n",
             "ws_sent_bytes_total 42\n",

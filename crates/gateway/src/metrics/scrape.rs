@@ -8,7 +8,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
-use towline_auth::KeyStats;
+use towline_auth::{DelegationStats, KeyStats};
 use towline_log::LogStats;
 
 use super::{Metrics, process};
@@ -38,9 +38,10 @@ enum Reading {
 impl Metrics {
     /// The text for `/metrics`, in the OpenMetrics format.
     #[must_use]
-    pub fn scrape(&self, log: &LogStats, keys: &KeyStats) -> String {
+    pub fn scrape(&self, log: &LogStats, keys: &KeyStats, asked: &DelegationStats) -> String {
         let mut figures = log_figures(log);
         figures.extend(key_figures(keys));
+        figures.extend(delegation_figures(asked));
         figures.extend(process_figures());
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Figures(figures)));
@@ -82,6 +83,25 @@ fn key_figures(keys: &KeyStats) -> [Figure; 6] {
         figure("towline_jwks_fetches", "Fetches of keys that ended", Counter(keys.fetches_total)),
         figure("towline_jwks_failures", "Fetches of keys that failed", Counter(keys.failures_total)),
         figure("towline_jwks_age_seconds", "Age of the keys fetched longest ago", Gauge(keys.oldest.as_secs())),
+    ]
+}
+
+fn delegation_figures(asked: &DelegationStats) -> [Figure; 9] {
+    use Reading::{Counter, Gauge};
+    [
+        figure("towline_authorization_allowed", "Calls to the application that said yes", Counter(asked.allowed_total)),
+        figure("towline_authorization_refused", "Calls to the application that said no", Counter(asked.refused_total)),
+        figure("towline_authorization_cached", "Questions that a kept answer settled", Counter(asked.cached_total)),
+        figure("towline_authorization_timeouts", "Calls to the application that took too long", Counter(asked.timeouts_total)),
+        figure("towline_authorization_failures", "Calls to the application without an answer", Counter(asked.failures_total)),
+        figure("towline_authorization_busy", "Questions not asked: too many waited", Counter(asked.busy_total)),
+        figure(
+            "towline_authorization_paused_questions",
+            "Questions not asked: calls had failed in a row",
+            Counter(asked.paused_total),
+        ),
+        figure("towline_authorization_paused", "Whether nobody is asked for a while", Gauge(asked.paused.into())),
+        figure("towline_authorization_answers", "Answers kept", Gauge(asked.answers)),
     ]
 }
 

@@ -25,6 +25,12 @@ impl Networks {
         self.0.iter().any(|network| first_address(address, network.prefix) == Some(network.base))
     }
 
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether one of them is the whole Internet.
     #[must_use]
     pub fn contain_everybody(&self) -> bool {

@@ -3,8 +3,10 @@
 pub(super) mod addresses;
 pub(super) mod admin;
 pub(super) mod auth;
+pub(super) mod authorization;
 pub(super) mod drain;
 pub(super) mod events;
+pub(super) mod identity_headers;
 pub(super) mod log;
 pub(super) mod logging;
 pub(super) mod origins;

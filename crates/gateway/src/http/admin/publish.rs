@@ -8,6 +8,7 @@ use serde_json::json;
 use towline_protocol::PublishResult;
 
 use super::require_full;
+use crate::authorization::Publisher;
 use crate::http::failure::Failure;
 use crate::http::feed::within;
 use crate::http::publish::{PublishAnswer, body, items};
@@ -22,7 +23,7 @@ pub(super) async fn publish(State(shared): State<Arc<Shared>>, request: Request)
     let _reserved = shared.reserve_publish_bytes(bytes_max)?;
     let body = body::collect(body, bytes_max, rest.body_timeout, rest.request_timeout).await?;
     let identity = admin.key.identity();
-    let prepared = prepare(&identity, items::of(&body, 1)?.into_iter(), &shared.config.events.limits());
+    let prepared = prepare(Publisher::undelegated(&identity), items::of(&body, 1)?.into_iter(), &shared.config.events.limits());
     let results = within(&shared, shared.store(prepared, false)).await?;
     let outcome = match results.first() {
         Some(PublishResult::Stored(at) | PublishResult::Duplicate(at)) => {

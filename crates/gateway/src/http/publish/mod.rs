@@ -77,8 +77,9 @@ async fn json(shared: &Shared, identity: &Identity, body: Body, bytes_max: usize
         .limits
         .publish(identity, items.len(), shared.clock.uptime())
         .inspect_err(|_| shared.metrics.limits.refused("publish_rate"))?;
-    let prepared = prepare(identity, items.into_iter(), &events.limits());
+    let mut prepared = prepare(shared.publisher(identity), items.into_iter(), &events.limits());
     drop(text);
+    shared.settle(identity, &mut prepared).await;
     let results = within(shared, shared.store(prepared, atomic)).await.map_err(|_| {
         Failure::new(
             ErrorCode::Unavailable,

@@ -158,13 +158,14 @@ impl Intake {
                 piece = next_piece(body, pause_max), if room && !paused => match piece {
                     // A body may last longer than the token it came with.
                     Ok(Some(_)) if self.identity.expired(self.shared.clock.unix_ms()) => self.break_off(AuthError::Expired.into()),
+                    Ok(Some(_)) if self.shared.auth.revocations().revokes(&self.identity) => self.break_off(AuthError::Revoked.into()),
                     Ok(Some(piece)) => {
                         self.lines.push(&piece);
-                        self.store_lines(Lines::next);
+                        self.store_lines(Lines::next).await;
                     }
                     Ok(None) => {
                         self.body = None;
-                        self.store_lines(Lines::finish);
+                        self.store_lines(Lines::finish).await;
                     }
                     Err(failure) => self.break_off(failure),
                 },
@@ -182,7 +183,7 @@ impl Intake {
     }
 
     /// Appends all lines that `take` gives, in chunks.
-    fn store_lines(&mut self, take: fn(&mut Lines) -> Option<Line>) {
+    async fn store_lines(&mut self, take: fn(&mut Lines) -> Option<Line>) {
         let settings = &self.shared.config.events;
         let (limits, events_max) = (settings.limits(), settings.batch_events_max);
         let mut chunk = Prepared::default();
@@ -192,22 +193,27 @@ impl Intake {
             match &line {
                 Line::Text(text) => {
                     bytes += text.len();
-                    chunk.push(&self.identity, items::read(text), &limits);
+                    chunk.push(self.shared.publisher(&self.identity), items::read(text), &limits);
                 }
                 Line::TooLong => {
                     let max = self.shared.config.rest.line_bytes_max;
                     let refusal = Refusal::new(ErrorCode::TooLarge, format!("a line may have at most {max} bytes"));
-                    chunk.push(&self.identity, Err(refusal), &limits);
+                    chunk.push(self.shared.publisher(&self.identity), Err(refusal), &limits);
                 }
             }
             if chunk.len() >= events_max || bytes >= CHUNK_BYTES {
-                self.stores.push_back(Box::pin(self.shared.store(std::mem::take(&mut chunk), false)));
+                self.store_chunk(std::mem::take(&mut chunk)).await;
                 bytes = 0;
             }
         }
         if !chunk.is_empty() {
-            self.stores.push_back(Box::pin(self.shared.store(chunk, false)));
+            self.store_chunk(chunk).await;
         }
         self.keep_pace(events);
+    }
+
+    async fn store_chunk(&mut self, mut chunk: Prepared) {
+        self.shared.settle(&self.identity, &mut chunk).await;
+        self.stores.push_back(Box::pin(self.shared.store(chunk, false)));
     }
 }
