@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod admin;
+mod application;
 mod authentication;
 mod binary_encoding;
 mod brake;
@@ -13,6 +14,7 @@ mod crash;
 mod crowd;
 mod dashboards;
 mod dead_letters;
+mod delegated_authorization;
 mod doors_agree;
 mod draining;
 mod event_stream;
@@ -20,6 +22,7 @@ mod feed_door;
 mod heartbeat;
 mod hostile_clients;
 mod hub_door;
+mod identity_headers;
 mod inbox;
 mod ip_limits;
 mod join;
