@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::value::RawValue;
 use towline_auth::extract::{Credential, Places, credential, redact_query};
-use towline_auth::{AuthConfig, Authenticator, SUBJECT_BYTES_MAX, SharedSecret, TOKEN_BYTES_MAX, inspect};
+use towline_auth::{Answer, AuthConfig, Authenticator, SUBJECT_BYTES_MAX, SharedSecret, TOKEN_BYTES_MAX, inspect};
 use towline_clock::Clock;
 
 /// Known to the targets that sign; no input can hold a signature made with it.
@@ -63,6 +63,14 @@ pub fn claims(data: &[u8]) {
         identity.expires_at_ms.is_some_and(|end| end > NOW_MS) && !identity.expired(NOW_MS),
         "a token must end, and later than now"
     );
+}
+
+/// What the application says when it is asked: only a clear yes is one.
+pub fn authorization_answer(data: &[u8]) {
+    let Ok(answer) = Answer::read(data) else { return };
+    let object: BTreeMap<String, &RawValue> = serde_json::from_slice(data).expect("an answer is a JSON object");
+    assert_eq!(object.get("allow").map(|value| value.get()), Some(if answer.allow { "true" } else { "false" }));
+    assert!(answer.topics.len() <= 64);
 }
 
 fn authenticator() -> &'static Authenticator {

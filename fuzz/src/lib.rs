@@ -37,6 +37,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("places", auth::places),
     ("token", auth::token),
     ("claims", auth::claims),
+    ("authorization_answer", auth::authorization_answer),
     ("record", log::record),
     ("checkpoint", log::checkpoint),
     ("segment_header", log::segment_header),
