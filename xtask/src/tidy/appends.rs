@@ -7,10 +7,11 @@ use super::{Finding, has_extension};
 use crate::repository::Repository;
 
 /// Where the gateway appends, and what is appended there.
-const APPENDERS: [(&str, &str); 3] = [
+const APPENDERS: [(&str, &str); 4] = [
     ("crates/gateway/src/runs/", "publishers' events, once their run admits them, and what the gateway says of runs"),
     ("crates/gateway/src/http/admin/audit.rs", "what operators did"),
     ("crates/gateway/src/revocations.rs", "which credentials were revoked"),
+    ("crates/gateway/src/webhook/", "how far applications were told, and what they did not take"),
 ];
 /// How an append looks.
 const APPEND: &str = "log.append(";

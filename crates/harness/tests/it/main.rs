@@ -38,6 +38,7 @@ mod resumption;
 mod revocation;
 mod runs;
 mod slow_readers;
+mod stops;
 mod storage_trouble;
 mod tickets;
 mod tls;
