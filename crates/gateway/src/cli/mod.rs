@@ -1,12 +1,14 @@
 //! The command line. Each command is a module; here are only their names and what they share.
 
 mod admin;
+mod brake;
 mod completions;
 mod config;
 mod dev;
 mod doctor;
 mod publish;
 mod remote;
+mod runs;
 mod serve;
 mod settings;
 mod subscribe;
@@ -64,6 +66,12 @@ enum Command {
     /// What operators see and do: connections, topics, disconnecting, draining.
     #[command(subcommand)]
     Admin(admin::Command),
+    /// See which agents run, and stop them.
+    #[command(subcommand)]
+    Runs(runs::Command),
+    /// Engage and release emergency brakes.
+    #[command(subcommand)]
+    Brake(brake::Command),
     /// Check or print the configuration.
     #[command(subcommand)]
     Config(config::Command),
@@ -89,6 +97,8 @@ impl Cli {
             Command::Pub(args) => in_runtime(publish::run(args)),
             Command::Sub(args) => in_runtime(subscribe::run(args)),
             Command::Admin(command) => in_runtime(admin::run(command)),
+            Command::Runs(command) => in_runtime(runs::run(command)),
+            Command::Brake(command) => in_runtime(brake::run(command)),
             Command::Token(command) => token::run(command),
             Command::Config(command) => config::run(command),
             Command::Doctor(flags) => doctor::run(flags),

@@ -131,3 +131,24 @@ async fn what_is_refused_is_said_and_ends_with_a_code() {
         assert!(!stderr.contains("a-wrong-key"), "the key is not shown: {stderr}");
     }
 }
+
+#[tokio::test]
+async fn runs_are_listed_and_stopped_and_brakes_engaged() {
+    let server = Binary::start(&[]).await;
+    let line = |text: &str| -> Value { serde_json::from_str(text.trim()).unwrap_or_else(|error| panic!("{error}: {text}")) };
+    let body =
+        r#"[{"topic":"user:42","type":"agent.started","run_id":"a"},{"topic":"user:42","type":"agent.started","run_id":"b"}]"#;
+    assert_eq!(server.post_events("", body).await.0, 200);
+    let (_, out, _) = Running::start(&server, SERVICE_KEY, &["runs", "list", "--user-id", "42", "--limit", "1"], "").end().await;
+    assert_eq!(line(&out)["state"], "running");
+    let (_, out, _) = Running::start(&server, SERVICE_KEY, &["runs", "stop", "a", "--reason", "enough"], "").end().await;
+    assert_eq!(line(&out)["run"]["stop"]["reason"], "enough");
+    let (_, out, _) = Running::start(&server, SERVICE_KEY, &["brake", "on", "42"], "").end().await;
+    assert_eq!(line(&out)["state"], "pausing");
+    let (_, out, _) = Running::start(&server, SERVICE_KEY, &["brake", "status", "42"], "").end().await;
+    assert_eq!(line(&out)["scope"]["id"], "42");
+    let (_, out, _) = Running::start(&server, SERVICE_KEY, &["brake", "off", "42"], "").end().await;
+    assert_eq!(line(&out)["state"], "running");
+    let (status, _, error) = Running::start(&server, SERVICE_KEY, &["runs", "stop", "none"], "").end().await;
+    assert!(!status.success() && error.contains("no such run"), "{error}");
+}
