@@ -98,6 +98,13 @@ impl Gateway {
         }
     }
 
+    /// Waits until nobody is connected to a door; connections that a proxy keeps for its next request may stay.
+    pub async fn expect_idle_sockets(&self) {
+        let metrics = &self.server().shared().metrics;
+        let idle = || async { ["native", "feed", "sse"].iter().all(|door| metrics.connections(door).get() == 0) };
+        eventually("nobody is connected to a door", idle).await;
+    }
+
     /// Leaves in good order, as on SIGTERM.
     pub async fn drain(&mut self) {
         if let Some(server) = self.server.take() {

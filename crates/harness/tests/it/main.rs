@@ -5,6 +5,7 @@
 mod admin;
 mod application;
 mod authentication;
+mod behind_a_proxy;
 mod binary_encoding;
 mod brake;
 mod command_line;
