@@ -1,4 +1,4 @@
-//! What the last stages need and a fresh machine may lack: a browser, the library that drives it, and Prometheus.
+//! What the last stages need and a fresh machine may lack: a browser, the library that drives it, proxies, and Prometheus.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,16 +14,32 @@ const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome-stab
 /// A package index can be slow; this bounds a hang.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
+/// Where Debian keeps programs of the system, which are not on everybody's PATH.
+const SYSTEM_PROGRAMS: &str = "/usr/sbin";
+
 /// The browser, installed as a Debian package if there is none.
 ///
 /// # Errors
 /// If there is none and it cannot be installed: no `apt-get`, no right to, or it failed.
 pub fn browser() -> anyhow::Result<PathBuf> {
-    if let Some(path) = find(&BROWSERS) {
+    debian(&BROWSERS, "chromium")
+}
+
+/// nginx and HAProxy, installed as Debian packages if they are not there.
+///
+/// # Errors
+/// As [`browser`].
+pub fn proxies() -> anyhow::Result<Vec<PathBuf>> {
+    let programs = [("nginx", "nginx-light"), ("haproxy", "haproxy")];
+    programs.into_iter().map(|(program, package)| debian(&[program], package)).collect()
+}
+
+fn debian(programs: &[&str], package: &str) -> anyhow::Result<PathBuf> {
+    if let Some(path) = find(programs) {
         return Ok(path);
     }
-    println!("no browser found: installing the Debian package chromium");
-    ensure!(installed("apt-get"), "there is no chromium and no apt-get to install it with; install it by hand");
+    println!("no {} found: installing the Debian package {package}", programs[0]);
+    ensure!(installed("apt-get"), "there is no {package} and no apt-get to install it with; install it by hand");
     let root = output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
     let apt_get = |arguments: &[&str]| {
         let mut command = if root { Command::new("apt-get") } else { Command::new("sudo") };
@@ -31,11 +47,11 @@ pub fn browser() -> anyhow::Result<PathBuf> {
             command.args(["-n", "apt-get"]);
         }
         command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
-        shown(&mut command).context("chromium cannot be installed; install it by hand")
+        shown(&mut command).with_context(|| format!("{package} cannot be installed; install it by hand"))
     };
     apt_get(&["update"])?;
-    apt_get(&["install", "-y", "--no-install-recommends", "chromium"])?;
-    find(&BROWSERS).context("the package chromium was installed, but there is no such program on the PATH")
+    apt_get(&["install", "-y", "--no-install-recommends", package])?;
+    find(programs).with_context(|| format!("the package {package} was installed, but there is no such program on the PATH"))
 }
 
 /// Prometheus and its tool.
@@ -93,7 +109,8 @@ pub fn node_packages(repository: &Repository, folder: &Path) -> anyhow::Result<(
 
 fn find(programs: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    programs.iter().find_map(|program| std::env::split_paths(&path).map(|folder| folder.join(program)).find(|at| at.is_file()))
+    let folders: Vec<_> = std::env::split_paths(&path).chain([PathBuf::from(SYSTEM_PROGRAMS)]).collect();
+    programs.iter().find_map(|program| folders.iter().map(|folder| folder.join(program)).find(|at| at.is_file()))
 }
 
 fn shown(command: &mut Command) -> anyhow::Result<()> {

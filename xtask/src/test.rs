@@ -32,11 +32,12 @@ Runs everything that a change must pass, in these stages:
   tests       all tests, with cargo nextest if it is installed
   doc-tests   the examples in the documentation
   autobahn    363 cases of the Autobahn test suite against the frame code (needs CPython 2.7, else it is not run)
+  proxies     nginx and HAProxy with the configurations in deploy, in front of two gateways
   prometheus  the dashboard's queries and the alert rules against a real Prometheus
   browser     a real browser loses its network while an agent works, and shows everything once, in order
 
-What the last three need and is missing gets installed: the suite by pip, Prometheus (into target) and chromium by apt-get, Node
-packages by npm. The last line is `N passed, N failed` over all stages; the exit code is 0 if nothing failed, 1 if something did, 130
+What the last four need and is missing gets installed: the suite by pip, nginx, HAProxy, Prometheus (into target) and chromium by
+apt-get, Node packages by npm. The last line is `N passed, N failed` over all stages; the exit code is 0 if nothing failed, 1 if something did, 130
 after Ctrl-C.
 ";
 
@@ -46,7 +47,8 @@ cargo xtask check
 Formatting, tidy and clippy: the stages of `cargo xtask test` that need no build. Run it before a commit.
 ";
 
-const STAGES: [&str; 9] = ["fmt", "tidy", "clippy", "build", "tests", "doc-tests", "autobahn", "prometheus", "browser"];
+const STAGES: [&str; 10] =
+    ["fmt", "tidy", "clippy", "build", "tests", "doc-tests", "autobahn", "proxies", "prometheus", "browser"];
 /// A cold build on two slow cores takes a quarter of this.
 const BUILD_PATIENCE: Duration = Duration::from_secs(40 * 60);
 /// Tests print as they go; the longest single one takes well under a minute, compilation not counted.
@@ -84,10 +86,11 @@ pub fn run(repository: &Repository, arguments: &[String]) -> anyhow::Result<Exit
         run.stage("tests", || tests(repository));
         run.stage("doc-tests", || counted(repository.cargo().args(["test", "--workspace", "--doc", "--no-fail-fast"])));
         run.stage("autobahn", || conformance(repository));
+        run.stage("proxies", || proxies(repository));
         run.stage("prometheus", || prometheus::run(repository, &Scratch::new(repository, "prometheus")?.0));
         run.stage("browser", || browser(repository));
     } else {
-        for stage in ["tests", "doc-tests", "autobahn", "prometheus", "browser"] {
+        for stage in ["tests", "doc-tests", "autobahn", "proxies", "prometheus", "browser"] {
             run.skip(stage, "the build failed");
         }
     }
@@ -174,6 +177,18 @@ fn conformance(repository: &Repository) -> anyhow::Result<Outcome> {
         autobahn::Outcome::NotRun(why) => Outcome::NotRun(why),
         autobahn::Outcome::Passed(cases) => Outcome::Ran(Tally::of_passed(cases.len() as u64)),
     })
+}
+
+fn proxies(repository: &Repository) -> anyhow::Result<Outcome> {
+    let programs = match install::proxies() {
+        Ok(programs) => programs,
+        Err(reason) => return Ok(Outcome::NotRun(format!("{reason:#}"))),
+    };
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = programs.iter().filter_map(|program| program.parent().map(Path::to_path_buf));
+    let path = std::env::join_paths(std::env::split_paths(&path).chain(folders))?;
+    let arguments = ["test", "--workspace", "--test", "it", "--", "--ignored", "behind_a_proxy"];
+    counted(repository.cargo().args(arguments).env("PATH", path))
 }
 
 fn browser(repository: &Repository) -> anyhow::Result<Outcome> {
