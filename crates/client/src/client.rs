@@ -6,6 +6,9 @@ use std::time::Duration;
 use http::Uri;
 use http::header::HeaderValue;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
 use towline_clock::Clock;
 use towline_protocol::{StartRequest, TopicName};
 
@@ -76,6 +79,8 @@ pub(crate) struct Shared {
     pub(crate) events_url: String,
     pub(crate) token: TokenSource,
     pub(crate) http: reqwest::Client,
+    /// For sockets, if the server's certificate is judged by other authorities than the usual.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
     pub(crate) settings: Settings,
     pub(crate) clock: Clock,
 }
@@ -87,12 +92,19 @@ pub struct ClientBuilder {
     user: Option<String>,
     token: TokenSource,
     settings: Settings,
+    authorities: Option<Vec<u8>>,
 }
 
 impl Client {
     /// A client of the server at `base_url`, for example `https://towline.example.com`; a path is kept as a prefix.
     pub fn builder(base_url: impl Into<String>) -> ClientBuilder {
-        ClientBuilder { base_url: base_url.into(), user: None, token: TokenSource::None, settings: Settings::default() }
+        ClientBuilder {
+            base_url: base_url.into(),
+            user: None,
+            token: TokenSource::None,
+            settings: Settings::default(),
+            authorities: None,
+        }
     }
 
     /// Follows topics, each from its own start, over one socket that reconnects by itself. The work happens on a task of the current
@@ -144,6 +156,13 @@ impl ClientBuilder {
         self
     }
 
+    /// The authorities, in PEM, that may have signed the server's certificate; no other counts then. Without it the usual ones do.
+    #[must_use]
+    pub fn authorities(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.authorities = Some(pem.into());
+        self
+    }
+
     /// Makes the client. It connects to nothing yet.
     ///
     /// # Errors
@@ -182,7 +201,12 @@ impl ClientBuilder {
         if is_loopback(authority.host()) {
             http = http.no_proxy();
         }
+        let tls = self.authorities.as_deref().map(trusting).transpose()?;
+        if let Some(config) = &tls {
+            http = http.tls_backend_preconfigured(ClientConfig::clone(config));
+        }
         let shared = Shared {
+            tls,
             socket_uri,
             events_url,
             token: self.token,
@@ -192,6 +216,21 @@ impl ClientBuilder {
         };
         Ok(Client { shared: Arc::new(shared) })
     }
+}
+
+/// Trusts the servers of these authorities and no others.
+fn trusting(pem: &[u8]) -> Result<Arc<ClientConfig>, SetupError> {
+    let bad = |why: &dyn std::fmt::Display| SetupError::BadAuthorities(why.to_string());
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        roots.add(certificate.map_err(|error| bad(&error))?).map_err(|error| bad(&error))?;
+    }
+    if roots.is_empty() {
+        return Err(bad(&"there is no certificate in it"));
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+    let config = config.with_safe_default_protocol_versions().map_err(|error| bad(&error))?;
+    Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
 }
 
 /// The `Authorization` header of a token; `None` if it cannot stand in one.

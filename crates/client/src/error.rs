@@ -16,6 +16,9 @@ pub enum SetupError {
     /// The credential cannot stand in a header.
     #[error("the token holds characters that a header cannot carry")]
     BadToken,
+    /// The authorities that servers are judged by cannot be read.
+    #[error("the authorities' certificates cannot be used: {0}")]
+    BadAuthorities(String),
     /// A topic's name breaks the rules.
     #[error("topic {name:?}: {source}")]
     BadTopic {

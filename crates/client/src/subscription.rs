@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error as SocketError, http};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config};
 use towline_protocol::{CloseCode, StartRequest, TopicName};
 
 use crate::backoff::Backoff;
@@ -228,7 +228,8 @@ async fn connect(shared: &Shared) -> Result<Socket, Ending> {
         }
         // Small requests and pongs should not wait for each other.
         let nodelay = true;
-        connect_async_with_config(request, Some(limits(&shared.settings)), nodelay).await.map_err(ending)
+        let tls = shared.tls.clone().map(Connector::Rustls);
+        connect_async_tls_with_config(request, Some(limits(&shared.settings)), nodelay, tls).await.map_err(ending)
     };
     match timeout(shared.settings.connect_timeout, attempt).await {
         Ok(Ok((socket, _response))) => Ok(socket),

@@ -7,9 +7,11 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 
 use rustix::process::{Pid, Signal, kill_process};
+use rustls::ClientConfig;
 use tempfile::TempDir;
 use towline_clock::Clock;
 
+use crate::authority::Authority;
 use crate::endpoint::{Endpoint, JWT_SECRET, PAGE, SERVICE_KEY};
 use crate::patience::eventually;
 
@@ -17,6 +19,7 @@ use crate::patience::eventually;
 pub struct Binary {
     endpoint: Endpoint,
     environment: Vec<(String, String)>,
+    tls: Option<Arc<ClientConfig>>,
     directory: Arc<TempDir>,
     child: Child,
 }
@@ -29,10 +32,29 @@ impl Binary {
     pub async fn start(environment: &[(&str, &str)]) -> Self {
         let directory = Arc::new(tempfile::tempdir().unwrap_or_else(|error| panic!("a temporary directory: {error}")));
         let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Self::run(free_address(), environment, directory).await
+        Self::run(free_address(), environment, None, directory).await
     }
 
-    async fn run(address: SocketAddr, environment: Vec<(String, String)>, directory: Arc<TempDir>) -> Self {
+    /// The same over TLS, with a certificate of this authority.
+    ///
+    /// # Panics
+    /// As [`Binary::start`].
+    pub async fn start_with_tls(authority: &Authority, environment: &[(&str, &str)]) -> Self {
+        let directory = Arc::new(tempfile::tempdir().unwrap_or_else(|error| panic!("a temporary directory: {error}")));
+        let (certificate, key) = authority.install(&authority.server().make());
+        let files =
+            [("TOWLINE_TLS_CERTIFICATE", certificate.display().to_string()), ("TOWLINE_TLS_KEY", key.display().to_string())];
+        let environment = environment.iter().map(|(name, value)| (*name, (*value).to_owned())).chain(files);
+        let environment = environment.map(|(name, value)| (name.to_owned(), value)).collect();
+        Self::run(free_address(), environment, Some(authority.client_config(None)), directory).await
+    }
+
+    async fn run(
+        address: SocketAddr,
+        environment: Vec<(String, String)>,
+        tls: Option<Arc<ClientConfig>>,
+        directory: Arc<TempDir>,
+    ) -> Self {
         let output = std::fs::OpenOptions::new().create(true).append(true).open(directory.path().join("output"));
         let output = output.unwrap_or_else(|error| panic!("{error}"));
         let stderr = output.try_clone().unwrap_or_else(|error| panic!("{error}"));
@@ -54,8 +76,8 @@ impl Binary {
             .stderr(stderr)
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {}: {error}", path().display()));
-        let endpoint = Endpoint::at(address, Clock::system());
-        let mut binary = Self { endpoint, environment, directory, child };
+        let endpoint = Endpoint::over(address, Clock::system(), tls.clone());
+        let mut binary = Self { endpoint, environment, tls, directory, child };
         binary.until_ready().await;
         binary
     }
@@ -84,7 +106,7 @@ impl Binary {
     /// Starts it again on the same directory and port. Kill it, or wait for its end, before.
     pub async fn restart(&mut self) {
         self.kill();
-        let again = Self::run(self.address(), self.environment.clone(), Arc::clone(&self.directory)).await;
+        let again = Self::run(self.address(), self.environment.clone(), self.tls.clone(), Arc::clone(&self.directory)).await;
         // The former one's drop kills a process that is gone already.
         *self = again;
     }
@@ -96,6 +118,15 @@ impl Binary {
     pub fn terminate(&self) {
         let process = Pid::from_child(&self.child);
         kill_process(process, Signal::TERM).unwrap_or_else(|error| panic!("SIGTERM: {error}"));
+    }
+
+    /// Sends SIGHUP.
+    ///
+    /// # Panics
+    /// If the process is gone.
+    pub fn hang_up(&self) {
+        let process = Pid::from_child(&self.child);
+        kill_process(process, Signal::HUP).unwrap_or_else(|error| panic!("SIGHUP: {error}"));
     }
 
     /// Waits for its end.

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use towline::Config;
 use towline::config::{print, reference};
+use towline_clock::Clock;
 
 use super::settings::ConfigFlags;
 
@@ -38,7 +39,14 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
             for warning in &loaded.warnings {
                 eprintln!("warning: {warning}");
             }
-            super::print("the configuration is good\n")
+            // The one part of it that lies in files of its own.
+            match towline::tls::check(&loaded.config.tls, &Clock::system()) {
+                Ok(_) => super::print("the configuration is good\n"),
+                Err(problem) => {
+                    eprintln!("error: {problem}");
+                    Ok(ExitCode::from(super::EXIT_CONFIG))
+                }
+            }
         }
         Command::Reference => super::print(&reference()),
         Command::Print(flags) => super::print(&print(&flags.load(Config::default())?)),

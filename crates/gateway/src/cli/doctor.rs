@@ -45,6 +45,8 @@ const CONNECTIONS_WANTED: u64 = 10_000;
 const FREE_BYTES_WANTED: u64 = 1 << 30;
 /// A sync slower than this limits single publishers to a hundred events a second each.
 const SYNC_WANTED: Duration = Duration::from_millis(10);
+/// Renewal is tried a month before the end by most programs; a week before it has failed for long.
+const CERTIFICATE_LEFT_WANTED: Duration = Duration::from_secs(7 * 86_400);
 /// The clock of a machine that was started in the past is wrong: 2025-01-01.
 const UNIX_MS_LEAST: u64 = 1_735_689_600_000;
 
@@ -70,6 +72,7 @@ pub fn run(flags: ConfigFlags) -> anyhow::Result<ExitCode> {
     let clock = Clock::system();
     findings.push(descriptors(&config));
     findings.push(port(&config));
+    findings.extend(certificates(&config, &clock));
     findings.extend(data_dir(&config, &clock));
     findings.push(wall_clock(&clock));
     findings.extend(backlog());
@@ -122,6 +125,37 @@ fn port(config: &Config) -> Finding {
             ),
         ),
     }
+}
+
+/// Whether the files of TLS are good, how long the certificate lasts, and whether the key is the server's alone.
+fn certificates(config: &Config, clock: &Clock) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    match towline::tls::check(&config.tls, clock) {
+        Ok(None) => {}
+        Ok(Some(checked)) => {
+            let until = towline_protocol::timestamp::iso(checked.not_after_ms);
+            let left = Duration::from_millis(checked.not_after_ms.saturating_sub(clock.unix_ms()));
+            findings.push(if left.is_zero() {
+                let text = format!(
+                    "the certificate expired at {until}: clients refuse it; install a new one, it is taken without a restart"
+                );
+                Finding::new(Level::Fail, "tls", text)
+            } else if left < CERTIFICATE_LEFT_WANTED {
+                Finding::new(Level::Warn, "tls", format!("the certificate expires soon, at {until}: see that it is renewed"))
+            } else {
+                Finding::new(Level::Ok, "tls", format!("the certificate is good until {until}"))
+            });
+        }
+        Err(problem) => findings.push(Finding::new(Level::Fail, "tls", problem.to_string())),
+    }
+    if let Some(key) = &config.tls.key
+        && let Ok(metadata) = std::fs::metadata(key)
+        && std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o007 != 0
+    {
+        let text = format!("everybody on this machine may read the private key: chmod o= {}", key.display());
+        findings.push(Finding::new(Level::Warn, "tls", text));
+    }
+    findings
 }
 
 fn data_dir(config: &Config, clock: &Clock) -> Vec<Finding> {

@@ -1,5 +1,6 @@
 //! Which server a command talks to, and as whom.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -21,6 +22,9 @@ pub struct Remote {
     /// A JWT or a service key. Better given as TOWLINE_TOKEN or TOWLINE_KEY: arguments are visible to other users of the machine.
     #[arg(long, visible_alias = "key", value_name = "TOKEN", hide_default_value = true)]
     token: Option<String>,
+    /// PEM file with the authority of the server's certificate, if it is not one that everybody trusts [env: TOWLINE_CA].
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// Whom to be on a server in development mode, which takes your word for it.
     #[arg(long, value_name = "ID")]
     user: Option<String>,
@@ -32,11 +36,14 @@ impl Remote {
     /// # Errors
     /// The address or the token cannot be used.
     pub fn client(self, token_names: &[&str], settings: Settings) -> anyhow::Result<Client> {
-        let url = self.base_url();
+        let (url, authorities) = (self.base_url(), self.authorities()?);
         let token = self.token.or_else(|| token_names.iter().find_map(|name| variable(name)));
         let mut builder = Client::builder(url).token(token).settings(settings);
         if let Some(user) = self.user {
             builder = builder.user(user);
+        }
+        if let Some(pem) = authorities {
+            builder = builder.authorities(pem);
         }
         builder.build().context("cannot reach a server like this")
     }
@@ -45,12 +52,25 @@ impl Remote {
         self.url.clone().or_else(|| variable("TOWLINE_URL")).unwrap_or_else(|| URL_DEFAULT.to_owned())
     }
 
+    fn authorities(&self) -> anyhow::Result<Option<Vec<u8>>> {
+        let Some(path) = self.ca.clone().or_else(|| variable("TOWLINE_CA").map(PathBuf::from)) else { return Ok(None) };
+        std::fs::read(&path).map(Some).with_context(|| format!("--ca {}", path.display()))
+    }
+
+    fn http(&self) -> anyhow::Result<reqwest::Client> {
+        let mut builder = reqwest::Client::builder();
+        if let Some(pem) = self.authorities()? {
+            builder = builder.tls_certs_only(reqwest::Certificate::from_pem_bundle(&pem).context("--ca")?);
+        }
+        builder.build().context("no HTTP client")
+    }
+
     /// What a route of the REST interface answers to a service.
     ///
     /// # Errors
     /// The server cannot be reached, or refuses; then the text is the server's.
     pub async fn get(&self, target: &str) -> anyhow::Result<Value> {
-        self.ask(reqwest::Client::new().get(self.at(target))).await
+        self.ask(self.http()?.get(self.at(target))).await
     }
 
     /// The same for a route that changes something.
@@ -58,7 +78,7 @@ impl Remote {
     /// # Errors
     /// As [`Remote::get`].
     pub async fn post(&self, target: &str, body: Value) -> anyhow::Result<Value> {
-        self.ask(reqwest::Client::new().post(self.at(target)).json(&body)).await
+        self.ask(self.http()?.post(self.at(target)).json(&body)).await
     }
 
     fn at(&self, target: &str) -> String {

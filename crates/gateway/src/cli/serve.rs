@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use towline::config::Loaded;
+use towline::tls::Certificates;
 use towline::{Config, Server, logging};
 use towline_clock::Clock;
 use towline_log_embedded::{EmbeddedLog, OsFiles};
@@ -47,6 +48,9 @@ pub fn serve(loaded: Loaded, started: impl FnOnce(&Config)) -> anyhow::Result<Ex
         let mut signals = Signals::new().context("no signals can be received")?;
         let server = Server::start(config, clock, Arc::new(log)).await?;
         shown.listen = server.address();
+        if let Some(certificates) = server.certificates() {
+            tokio::spawn(reload_on_hangup(Arc::clone(certificates)).context("SIGHUP cannot be received")?);
+        }
         tracing::info!(address = %shown.listen, version = env!("CARGO_PKG_VERSION"), development = shown.development, "listening");
         started(&shown);
         let asked = server.shared().drain_asked();
@@ -80,6 +84,19 @@ fn open_log(config: &Config, clock: &Clock) -> anyhow::Result<EmbeddedLog> {
         tracing::info!("{report}");
     }
     Ok(log)
+}
+
+/// Looks at the certificates at once when told so. Only a server with TLS listens to SIGHUP: any other ends by it, as programs do whose
+/// terminal is closed.
+fn reload_on_hangup(certificates: Arc<Certificates>) -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(async move {
+        while hangup.recv().await.is_some() {
+            let certificates = Arc::clone(&certificates);
+            // What it finds is in the log.
+            let _ = tokio::task::spawn_blocking(move || certificates.reload()).await;
+        }
+    })
 }
 
 /// What a server is told to end with.

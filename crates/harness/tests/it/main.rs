@@ -43,6 +43,7 @@ mod stops;
 mod storage_trouble;
 mod tickets;
 mod tls;
+mod tls_binary;
 mod to_the_application;
 mod token_expiry;
 mod transcripts;
