@@ -8,7 +8,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::value::RawValue;
 use towline_auth::extract::{Credential, Places, credential, redact_query};
-use towline_auth::{Answer, AuthConfig, Authenticator, SUBJECT_BYTES_MAX, SharedSecret, TOKEN_BYTES_MAX, inspect};
+use towline_auth::{
+    Answer, AuthConfig, Authenticator, CertificateFacts, NameField, SUBJECT_BYTES_MAX, SharedSecret, TOKEN_BYTES_MAX, inspect,
+};
 use towline_clock::Clock;
 
 /// Known to the targets that sign; no input can hold a signature made with it.
@@ -71,6 +73,19 @@ pub fn authorization_answer(data: &[u8]) {
     let object: BTreeMap<String, &RawValue> = serde_json::from_slice(data).expect("an answer is a JSON object");
     assert_eq!(object.get("allow").map(|value| value.get()), Some(if answer.allow { "true" } else { "false" }));
     assert!(answer.topics.len() <= 64);
+}
+
+/// A client's certificate in DER.
+pub fn certificate(data: &[u8]) {
+    let Ok(facts) = CertificateFacts::read(data) else { return };
+    assert_eq!(facts.name(NameField::None, &[]), None);
+    for field in [NameField::Dns, NameField::Uri, NameField::CommonName] {
+        let Some(name) = facts.name(field, &[]) else { continue };
+        assert!(name.len() <= 2 * data.len(), "a name is a part of its certificate");
+        if let Ok(service) = authenticator().certified_service(name, facts.not_after_ms) {
+            assert!((1..=SUBJECT_BYTES_MAX).contains(&service.subject.len()) && service.own_topic().is_none());
+        }
+    }
 }
 
 fn authenticator() -> &'static Authenticator {

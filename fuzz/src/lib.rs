@@ -38,6 +38,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("token", auth::token),
     ("claims", auth::claims),
     ("authorization_answer", auth::authorization_answer),
+    ("certificate", auth::certificate),
     ("record", log::record),
     ("checkpoint", log::checkpoint),
     ("segment_header", log::segment_header),
