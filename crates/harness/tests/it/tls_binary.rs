@@ -26,7 +26,7 @@ async fn commands_trust_the_authority_they_are_told_and_no_other() {
     alice.subscribe(json!(["user:alice"])).await;
     let (url, ca) = (binary.url(""), authority.file().display().to_string());
     let publish =
-        |ca: &str| towline(&["pub", "user:alice", "x", "--url", &url, "--key", SERVICE_KEY, "--data", "{}", "--ca", ca], &[]);
+        |ca: &str| towline(&["pub", "user:alice", "x", "--url", &url, "--key", SERVICE_KEY, "--patience", "1", "--ca", ca], &[]);
     let published = publish(&ca);
     assert!(published.status.success(), "{}", said(&published));
     alice.expect("x", PATIENCE).await;
