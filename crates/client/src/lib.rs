@@ -31,6 +31,7 @@ mod client;
 mod error;
 mod event;
 mod publish;
+mod runs;
 mod session;
 mod subscription;
 mod token;
@@ -43,6 +44,7 @@ pub use client::{Client, ClientBuilder, Encoding, Settings};
 pub use error::{PublishError, SetupError};
 pub use event::Event;
 pub use publish::Publish;
+pub use runs::{NewRun, RunError};
 pub use subscription::Subscription;
 pub use token::{TokenError, TokenSource};
 pub use towline_protocol::{

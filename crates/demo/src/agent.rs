@@ -5,14 +5,17 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use tokio::task::JoinSet;
-use towline_client::{Client, Position, Publish, PublishError, PublishResult, StartRequest, Update};
+use towline_client::{Client, ErrorCode, Position, Publish, PublishError, PublishResult, StartRequest, Update};
 
 use crate::progress::Progress;
 use crate::question::Question;
 use crate::research::{Research, Step};
+use crate::run::Run;
 
 /// The topic on which questions are asked.
 pub const QUESTIONS: &str = "agent:demo";
+/// What the agent calls itself.
+pub const AGENT_TYPE: &str = "librarian";
 /// Questions worked on at once. The next waits in the server's log.
 const AT_ONCE_MAX: usize = 4;
 /// An agent without a past answers what was asked in the last minutes: the server recognises repeated ids that long, so that an agent
@@ -72,33 +75,46 @@ impl Agent {
         }
     }
 
-    /// Works on one question to its end, and gives its position back.
+    /// Works on one question to its end, as one run, and gives its position back.
     async fn answer(self, question: Question) -> anyhow::Result<Position> {
+        let Some(mut run) = Run::begin(&self.client, &question).await? else { return Ok(question.position) };
         let mut research = Research::new(&question.text, self.docs.clone());
         for number in 0.. {
-            let (back, step) = tokio::task::spawn_blocking(move || {
+            // A step that the stop comes into is finished, and said only if the run goes on.
+            let step = tokio::task::spawn_blocking(move || {
                 let step = research.step();
                 (research, step)
-            })
-            .await?;
+            });
+            let (back, step) = run.listening_while(step).await?;
             research = back;
             let Some(step) = step else { break };
-            if !self.publish(&question, number, step).await? {
+            while run.may_go_on().await? {
+                match self.publish(&question, number, &step).await? {
+                    Said::Stored => break,
+                    Said::Stopped => run.was_refused(),
+                    Said::Over => return Ok(question.position),
+                }
+            }
+            if run.is_over() {
                 break;
             }
-            tokio::time::sleep(self.pace).await;
+            run.listening_while(async {
+                tokio::time::sleep(self.pace).await;
+                Ok::<_, std::convert::Infallible>(())
+            })
+            .await?;
         }
         Ok(question.position)
     }
 
-    /// Publishes a step, however long the server is away. Gives whether the server takes steps of this question at all.
-    async fn publish(&self, question: &Question, number: usize, step: Step) -> anyhow::Result<bool> {
+    /// Publishes a step, however long the server is away.
+    async fn publish(&self, question: &Question, number: usize, step: &Step) -> anyhow::Result<Said> {
         let event = Publish::new(question.answer_to.as_str(), step.kind)
             .id(question.step_id(number))
-            .title(step.title)
+            .title(step.title.as_str())
             .severity(step.severity)
-            .data(step.data)
-            .agent_type("librarian")
+            .data(step.data.clone())
+            .agent_type(AGENT_TYPE)
             .run_id(question.run_id())
             .correlation_id(question.id.as_str());
         loop {
@@ -106,14 +122,25 @@ impl Agent {
                 Ok([PublishResult::Refused { error, .. }]) if error.retryable => {
                     tracing::warn!(code = error.code.as_str(), "the server takes no events at present");
                 }
+                Ok([PublishResult::Refused { error, .. }]) if error.code == ErrorCode::RunStopped => return Ok(Said::Stopped),
                 Ok([PublishResult::Refused { error, .. }]) => {
                     tracing::warn!(code = error.code.as_str(), question = question.id, "the answer may not be published");
-                    return Ok(false);
+                    return Ok(Said::Over);
                 }
-                Ok(_) => return Ok(true),
+                Ok(_) => return Ok(Said::Stored),
                 Err(PublishError::Unreachable { last, .. }) => tracing::warn!(last, "the server is away"),
                 Err(error) => bail!("cannot publish: {error}"),
             }
         }
     }
+}
+
+/// What became of a step.
+enum Said {
+    /// It stands in the log.
+    Stored,
+    /// The run was stopped.
+    Stopped,
+    /// Nothing of this run is taken any more.
+    Over,
 }

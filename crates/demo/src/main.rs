@@ -9,6 +9,7 @@ mod progress;
 mod question;
 mod ranking;
 mod research;
+mod run;
 mod terms;
 
 use std::io::IsTerminal as _;

@@ -1,5 +1,6 @@
 // The page: shows what the connection reports. All text from outside enters the document as text, never as markup.
 
+import { Brake } from "./brake.js";
 import { Connection } from "./connection.js";
 
 // Older rows leave the list: a page may stay open for weeks.
@@ -184,6 +185,17 @@ function verdict(text, good) {
   $("proof").dataset.verdict = good === undefined ? "" : good ? "good" : "bad";
 }
 
+const brake = new Brake({
+  user: () => who,
+  token: tokenInAddress,
+  show({ text, label, state, busy }) {
+    $("brake-state").textContent = text;
+    $("brake-text").textContent = label;
+    $("brake").dataset.state = state;
+    $("brake").disabled = busy;
+  },
+});
+
 const connection = new Connection({
   user,
   token: tokenInAddress(),
@@ -203,12 +215,14 @@ const connection = new Connection({
       who = id;
       $("user").textContent = id;
       $("example").textContent = `towline pub user:${id} agent.started`;
+      brake.ask();
     },
     subscribed(position) {
       if (places.length === 0) places.push(position);
       schedule();
     },
     event(event, replayed) {
+      if (event.type.startsWith("system.brake.")) brake.show(event.data);
       counts.received += 1;
       if (replayed) counts.replayed += 1;
       places.push({ epoch: event.epoch, offset: event.prev ?? event.offset - 1 });
@@ -243,6 +257,7 @@ const connection = new Connection({
 });
 
 $("user").textContent = user;
+$("brake").addEventListener("click", () => brake.press());
 $("cut").addEventListener("click", () => {
   verdict("The network is cut. The agent goes on without you…");
   add(markRow("cut", "Network cut by you, for 10 s", "cut"));

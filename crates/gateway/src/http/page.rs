@@ -32,8 +32,9 @@ pub(super) async fn index() -> Response {
 }
 
 /// The page's own files: name, media type, text.
-const ASSETS: [(&str, &str, &str); 3] = [
+const ASSETS: [(&str, &str, &str); 4] = [
     ("app.js", "text/javascript; charset=utf-8", include_str!("../../assets/app.js")),
+    ("brake.js", "text/javascript; charset=utf-8", include_str!("../../assets/brake.js")),
     ("connection.js", "text/javascript; charset=utf-8", include_str!("../../assets/connection.js")),
     ("style.css", "text/css; charset=utf-8", include_str!("../../assets/style.css")),
 ];
