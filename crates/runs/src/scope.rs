@@ -20,6 +20,9 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// All kinds, as [`Scope::kind`] says them.
+    pub const KINDS: [&'static str; 4] = ["run", "thread", "user", "org"];
+
     /// Its kind in one word.
     #[must_use]
     pub fn kind(&self) -> &'static str {

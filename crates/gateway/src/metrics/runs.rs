@@ -5,9 +5,12 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use towline_protocol::ErrorCode;
-use towline_runs::{Counts, RunState};
+use towline_runs::{Counts, RunState, Scope};
 
 use super::labels::{Code, RunStateLabel, ScopeLabel};
+
+/// Why an event is refused because of its run.
+const REFUSALS: [ErrorCode; 3] = [ErrorCode::RunStopped, ErrorCode::RunEnded, ErrorCode::BrakeEngaged];
 
 /// What is counted of runs.
 #[derive(Debug, Default)]
@@ -20,6 +23,13 @@ pub(super) struct RunMetrics {
 
 impl RunMetrics {
     pub fn register(&self, own: &mut Registry) {
+        // From the beginning, at zero: an alert on a rate needs the first one too.
+        for scope in Scope::KINDS {
+            drop(self.stops.get_or_create(&ScopeLabel { scope }));
+        }
+        for code in REFUSALS {
+            drop(self.refusals.get_or_create(&Code { code: code.as_str() }));
+        }
         own.register("runs", "Runs known, by state", self.states.clone());
         own.register("brakes_engaged", "Brakes engaged now", self.brakes_engaged.clone());
         own.register("run_stops", "Runs stopped, by the scope of the stop", self.stops.clone());
@@ -40,7 +50,7 @@ impl RunMetrics {
     }
 
     pub fn refused(&self, code: ErrorCode) {
-        if matches!(code, ErrorCode::RunStopped | ErrorCode::RunEnded | ErrorCode::BrakeEngaged) {
+        if REFUSALS.contains(&code) {
             self.refusals.get_or_create(&Code { code: code.as_str() }).inc();
         }
     }
