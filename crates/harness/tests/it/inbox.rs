@@ -41,9 +41,9 @@ async fn every_door_puts_messages_into_the_same_inbox() {
     let second = unified.expect("message_ack", PATIENCE).await;
     assert_eq!((second.correlation_id(), &second["payload"]["id"]), (Some("c2"), &json!("m2")));
 
-    hub.send(json!({"type": "send_message", "thread_id": "t1", "content": "three", "message_id": "m3"})).await;
+    hub.send(json!({"type": "send_message", "thread_id": "t1", "content": "three", "message_id": "message-of-ann-3"})).await;
     let third = hub.expect("message_ack", PATIENCE).await;
-    assert_eq!((&third["message_id"], &third["data"]["id"]), (&json!("m3"), &json!("m3")));
+    assert_eq!((&third["message_id"], &third["data"]["id"]), (&json!("message-of-ann-3"), &json!("message-of-ann-3")));
 
     let (status, fourth) = gateway
         .post_text(
@@ -59,7 +59,7 @@ async fn every_door_puts_messages_into_the_same_inbox() {
     let expected = [
         ("m1", "user_message", "native", Some("t1"), Some("c1"), "one", &first["data"]),
         ("m2", "agent_request", "unified", Some("t1"), Some("c2"), "two", &second["payload"]),
-        ("m3", "send_message", "hub", Some("t1"), None, "three", &third["data"]),
+        ("message-of-ann-3", "send_message", "hub", Some("t1"), None, "three", &third["data"]),
         ("m4", "user_message", "rest", None, Some("c4"), "four", &fourth),
     ];
     assert_eq!((inbox.len(), all.len()), (4, 4));

@@ -42,6 +42,9 @@ struct Members<'a> {
     last_id: Option<&'a RawValue>,
 }
 
+/// The shortest `message_id` of a `send_message` that is taken for the message's own id, in bytes: no counter is as long.
+const MESSAGE_ID_BYTES_MIN: usize = 16;
+
 pub(super) fn decode(text: &str) -> Result<ClientRequest<'_>, Decline> {
     let top: Members<'_> = incoming::members(text)?;
     // An envelope's members are in its `data`. Whichever level has a member is read: a request must never be taken for another one
@@ -68,7 +71,9 @@ pub(super) fn decode(text: &str) -> Result<ClientRequest<'_>, Decline> {
             match (thread_id, content) {
                 (Some(thread_id), Some(_)) => Ok(ClientMessage::Message(InboxMessage {
                     kind: "send_message".into(),
-                    id: incoming::text(message_id),
+                    // A counter that begins anew on each connection names a request, not a message: taken for the message's own, the
+                    // second "3" would be a repetition of the first and lost.
+                    id: incoming::text(message_id).filter(|id| id.len() >= MESSAGE_ID_BYTES_MIN),
                     thread_id: Some(thread_id),
                     correlation_id: incoming::text(correlation_id),
                     payload,
@@ -288,16 +293,21 @@ mod tests {
             let request = decode(&text).unwrap();
             assert!(matches!(request.message, ClientMessage::Unsubscribe(topics) if topics == ["thread:1"]), "{text}");
         }
-        for text in both("send_message", &json!({"thread_id": 7, "content": "hello", "message_id": "m3", "metadata": {"a": 1}})) {
-            let request = decode(&text).unwrap();
-            assert_eq!(request.id.as_deref(), Some("m3"));
-            let ClientMessage::Message(message) = request.message else { panic!("{text}") };
-            assert_eq!(
-                (&*message.kind, message.id.as_deref(), message.thread_id.as_deref()),
-                ("send_message", Some("m3"), Some("7"))
-            );
-            let payload: Value = serde_json::from_str(message.payload.unwrap().get()).unwrap();
-            assert_eq!((&payload["content"], &payload["metadata"]), (&json!("hello"), &json!({"a": 1})));
+        for (message_id, own) in
+            [("m3", None), ("0190ab12-0000-7000-8000-00000000000f", Some("0190ab12-0000-7000-8000-00000000000f"))]
+        {
+            let content = json!({"thread_id": 7, "content": "hello", "message_id": message_id, "metadata": {"a": 1}});
+            for text in both("send_message", &content) {
+                let request = decode(&text).unwrap();
+                assert_eq!(request.id.as_deref(), Some(message_id));
+                let ClientMessage::Message(message) = request.message else { panic!("{text}") };
+                assert_eq!(
+                    (&*message.kind, message.id.as_deref(), message.thread_id.as_deref()),
+                    ("send_message", own, Some("7"))
+                );
+                let payload: Value = serde_json::from_str(message.payload.unwrap().get()).unwrap();
+                assert_eq!((&payload["content"], &payload["metadata"]), (&json!("hello"), &json!({"a": 1})));
+            }
         }
         for text in both("auth", &json!({"token": "t"})) {
             assert!(matches!(decode(&text).unwrap().message, ClientMessage::Auth(token) if token == "t"));
