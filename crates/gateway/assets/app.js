@@ -222,7 +222,7 @@ const connection = new Connection({
       schedule();
     },
     event(event, replayed) {
-      if (event.type.startsWith("system.brake.")) brake.show(event.data);
+      if (event.type.startsWith("system.brake.")) brake.hear(event.data);
       counts.received += 1;
       if (replayed) counts.replayed += 1;
       places.push({ epoch: event.epoch, offset: event.prev ?? event.offset - 1 });

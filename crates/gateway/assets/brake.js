@@ -15,6 +15,8 @@ export class Brake {
   #token;
   #show;
   #state = "unknown";
+  /** Events of the brake so far. An answer that they overtook is older than they are. */
+  #heard = 0;
 
   constructor({ user, token, show }) {
     this.#user = user;
@@ -22,8 +24,13 @@ export class Brake {
     this.#show = show;
   }
 
-  /** What an answer or an event of the brake says. */
-  show({ state, paused_tasks_count: paused = 0, stuck_tasks: stuck = [] }) {
+  /** What an event of the brake says. */
+  hear(data) {
+    this.#heard += 1;
+    this.#say(data);
+  }
+
+  #say({ state, paused_tasks_count: paused = 0, stuck_tasks: stuck = [] }) {
     if (!TEXTS[state]) return;
     this.#state = state;
     const counts = ENGAGED.includes(state) && paused + stuck.length > 0 ? ` (${paused} stopped${stuck.length ? `, ${stuck.length} stuck` : ""})` : "";
@@ -51,10 +58,12 @@ export class Brake {
     const token = this.#token();
     const query = token ? "" : `?user_id=${encodeURIComponent(this.#user())}`;
     const headers = token ? { authorization: `Bearer ${token}` } : {};
+    const heard = this.#heard;
     try {
       const response = await fetch(`/api/v1/agents/${what}${query}`, { method, headers, signal: AbortSignal.timeout(10_000) });
       const answer = await response.json();
-      if (response.ok) this.show(answer);
+      if (response.ok && heard !== this.#heard) return;
+      if (response.ok) this.#say(answer);
       else this.#tell(`Not done: ${answer.error?.message ?? response.status}`, false);
     } catch {
       this.#tell("Not known: the server cannot be reached", false);

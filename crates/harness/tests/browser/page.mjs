@@ -153,6 +153,31 @@ async function holesAreHealed(browser) {
   await context.close();
 }
 
+/** The brake in the middle of the agent's work: nothing of it comes behind the stop, until it is let go on and finishes. */
+async function brakeStops(browser) {
+  const { context, page, user, troubles, visit } = await open(browser, "brake");
+  await visit();
+  await inState(page, "live");
+  await ask(page, QUESTION);
+  await page.waitForFunction(() => document.querySelectorAll("#feed li.event").length >= 3);
+  await page.click("#brake");
+  await page.waitForSelector("#brake[data-state=paused]");
+  assert.match(await page.textContent("#brake-state"), /^Agents paused/);
+  const types = (await isWhole(page, user)).map(({ type }) => type);
+  const behind = types.slice(types.indexOf("run.stopped") + 1);
+  assert.ok(types.includes("run.stopped") && !types.includes("agent.completed"), types.join(" "));
+  const own = behind.filter((type) => !type.startsWith("system.brake."));
+  assert.deepEqual(own, ["run.stop_acknowledged"], "behind the stop the agent says only that it heard of it");
+  await page.screenshot({ path: join(screenshots, "braked.png") });
+
+  await page.click("#brake");
+  await page.waitForSelector("#brake[data-state=running]");
+  await ended(page);
+  await isWhole(page, user);
+  assert.deepEqual(troubles, []);
+  await context.close();
+}
+
 /** A refusal is final: the reason is shown and no further socket is opened. A restart of the server is not. */
 async function refusalStops(browser) {
   const { context, page, visit } = await open(browser, "refused");
@@ -187,6 +212,7 @@ try {
   });
   const missed = await cutAndResume(browser);
   await holesAreHealed(browser);
+  await brakeStops(browser);
   await refusalStops(browser);
   console.log(`browser: ok, missed ${missed} events while cut and replayed them all; screenshots in ${screenshots}`);
 } catch (error) {
