@@ -149,6 +149,12 @@ impl Registry {
         self.runs.get(id).map(|run| shown(run, now))
     }
 
+    /// Whether events of a run are taken.
+    #[must_use]
+    pub fn goes_on(&self, id: &str) -> bool {
+        self.runs.get(id).is_some_and(|run| run.facts.state.runs())
+    }
+
     /// Whose run it is: its user, and who began it.
     #[must_use]
     pub fn owners(&self, id: &str) -> Option<(Option<&str>, &Actor)> {

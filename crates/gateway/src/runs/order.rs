@@ -87,7 +87,9 @@ impl Runs {
         let Some(mut plan) = registry.plan_resume(scope, by, Moment::of(&self.clock)) else {
             return Box::pin(std::future::ready(Ok(Vec::new())));
         };
-        let events = std::mem::take(&mut plan.events);
+        // Agents go on when they hear of it on a control topic, so they hear of it last: once their events are taken again.
+        let (control, events): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut plan.events).into_iter().partition(|event| event.topic.kind() == "control");
         let said = said(&events);
         let appends = self.append_all(events);
         drop(registry);
@@ -96,13 +98,14 @@ impl Runs {
             match positions(appends).await {
                 Ok(positions) => {
                     let (answer, _) = runs.order(|registry, now| {
-                        let mut out = Vec::new();
-                        let outcome = registry.resume(plan, now, &mut out);
+                        let mut after = Vec::new();
+                        let outcome = registry.resume(plan, now, &mut after);
+                        let mut out = of_those_that_go_on(registry, control);
+                        out.append(&mut after);
                         (out, outcome)
                     });
-                    let placed = placed(said, positions);
-                    runs.told.send_modify(|told| *told += 1);
-                    answer.await?;
+                    let mut placed = placed(said, positions);
+                    placed.extend(answer.await?);
                     Ok(placed)
                 }
                 Err(error) => {
@@ -188,6 +191,20 @@ impl Runs {
     pub(super) fn has_unsaid(&self) -> bool {
         !self.unsaid.lock().is_empty()
     }
+}
+
+/// The control notices of those runs that were not stopped by themselves, or ended, while their brake was being released. A run's notice
+/// on the topic that holds all controls follows the one on its own.
+fn of_those_that_go_on(registry: &Registry, mut notices: Vec<NewEvent>) -> Vec<NewEvent> {
+    let all = TopicName::all_controls();
+    let mut goes_on = false;
+    notices.retain(|notice| {
+        if notice.topic != all {
+            goes_on = notice.topic.as_str().strip_prefix("control:").is_some_and(|run_id| registry.goes_on(run_id));
+        }
+        goes_on
+    });
+    notices
 }
 
 /// The positions of several calls, in order. The first failure counts.

@@ -71,6 +71,31 @@ async fn a_user_brakes_and_resumes_and_everybody_is_told() {
     assert_eq!((&idle["state"], &idle["notices"]), (&json!("running"), &json!([])));
 }
 
+/// An agent that hears of its resumption on its control topic publishes at once, and is not told that it is stopped.
+// proves: A8
+#[tokio::test]
+async fn who_hears_of_a_resumption_may_go_on_at_once() {
+    let gateway = Gateway::start().await;
+    let token = gateway.token("42").mint();
+    assert_eq!(publish(&gateway, "a", "user:42", "agent.started").await, "stored");
+    let mut agent = gateway.connect_with(SERVICE_KEY).await;
+    agent.subscribe(json!(["control:a"])).await;
+    let say = |kind: &str| json!({"topic": "user:42", "type": kind, "run_id": "a"});
+    let nothing = json!({});
+    for _ in 0..50 {
+        gateway.post("/api/v1/agents/brake", token.as_str(), &nothing).await;
+        agent.expect("run.stopped", PATIENCE).await;
+        agent.request("publish", say("run.stop_acknowledged")).await;
+        let resuming = gateway.post("/api/v1/agents/resume", token.as_str(), &nothing);
+        let going_on = async {
+            agent.expect("run.resumed", PATIENCE).await;
+            agent.request("publish", say("token")).await
+        };
+        let (_, answer) = tokio::join!(resuming, going_on);
+        assert_eq!(answer["data"]["results"][0]["status"], "stored", "{}", answer.text());
+    }
+}
+
 // proves: A8
 #[tokio::test]
 async fn partial_after_thirty_seconds_and_all_states_survive_restarts() {
