@@ -40,6 +40,9 @@ struct Campaign {
     /// Only these attacks, by name.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// Without limits per address, as against attackers who have more addresses than there are.
+    #[arg(long)]
+    no_address_limits: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -65,6 +68,7 @@ async fn main() -> anyhow::Result<ExitCode> {
                 quiet: Duration::from_secs(campaign.quiet_seconds),
                 honest: campaign.honest,
                 only: campaign.only,
+                no_address_limits: campaign.no_address_limits,
             };
             let verdict = campaign::run(&settings).await?;
             Ok(if verdict { ExitCode::SUCCESS } else { ExitCode::FAILURE })
